@@ -1,2 +1,189 @@
-//! Placeholder.
-fn main() {}
+//! The repository checks itself: `cargo xtask ci` is what CI runs, and every step of it is a verb of its own.
+#![allow(clippy::print_stdout, reason = "a tool for a terminal prints its results")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+mod bench;
+mod ci;
+mod cmd;
+mod crates;
+mod expectation;
+mod fuzz;
+mod golden;
+mod http;
+mod interop;
+mod layers;
+mod links;
+mod ndjson;
+mod prom;
+mod synthetic;
+mod tables;
+mod tidy;
+
+/// What a step answers; the text says what failed, where, and what to do about it.
+pub(crate) type Outcome = Result<(), String>;
+
+/// One thing that the repository can check or run by itself.
+struct Verb {
+    name: &'static str,
+    help: &'static str,
+    run: fn(&Repo, &[String]) -> Outcome,
+}
+
+const VERBS: [Verb; 11] = [
+    Verb { name: "fmt", help: "formatting, checked", run: ci::fmt },
+    Verb { name: "lint", help: "clippy on every target, warnings denied", run: ci::lint },
+    Verb { name: "doc", help: "rustdoc of every crate, warnings denied", run: ci::doc },
+    Verb { name: "layers", help: "which crate may depend on which", run: layers::run },
+    Verb { name: "tidy", help: "conventions, documents tied to tests, links", run: tidy::run },
+    Verb { name: "test", help: "unit, integration and documentation tests", run: ci::test },
+    Verb { name: "golden", help: "the wal tool against logs written by the reference", run: golden::run },
+    Verb { name: "interop", help: "a real Prometheus reads logs that we wrote", run: interop::run },
+    Verb {
+        name: "bench",
+        help: "criterion benches and the throughput table; --smoke is quick",
+        run: bench::run,
+    },
+    Verb { name: "fuzz", help: "list | check | replay | smoke | TARGET [libfuzzer options]", run: fuzz::run },
+    Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let Some(name) = args.next() else {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    };
+    let rest: Vec<String> = args.collect();
+    let verb = VERBS.iter().find(|verb| verb.name == name);
+    let mut tally = Tally::default();
+    match (Repo::find(), verb) {
+        (Err(why), _) => tally.step("metadata", || Err(why)),
+        (Ok(repo), Some(verb)) => tally.step(verb.name, || (verb.run)(&repo, &rest)),
+        (Ok(repo), None) if name == "ci" => ci::steps(&repo, &mut tally),
+        (Ok(_), None) => {
+            eprintln!("xtask: no verb `{name}`");
+            eprint!("{}", help());
+            return ExitCode::from(2);
+        }
+    }
+    tally.finish()
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "cargo xtask VERB\n\n  ci       what CI runs: all of the below, fuzzing only as a replay\n",
+    );
+    for verb in &VERBS {
+        text += &format!("  {:<8} {}\n", verb.name, verb.help);
+    }
+    text
+}
+
+/// Where the repository and its build output are.
+pub(crate) struct Repo {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+    /// What `cargo metadata --no-deps` says about the workspace.
+    pub(crate) metadata: serde_json::Value,
+}
+
+impl Repo {
+    fn find() -> Result<Repo, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
+        let mut ask = cmd::cargo(&root);
+        ask.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let text = cmd::output(&mut ask)?;
+        let metadata: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| format!("cargo metadata does not parse: {e}"))?;
+        let target =
+            metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
+        let target = PathBuf::from(target);
+        Ok(Repo { root, target, metadata })
+    }
+
+    /// Directories with a `wal/` folder and an `expect.ndjson`, sorted by name.
+    pub(crate) fn cases(&self, kind: &str) -> Result<Vec<PathBuf>, String> {
+        let dir = self.root.join("crates/wal-engine/tests/data").join(kind);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))? {
+            let path = entry.map_err(|e| format!("{}: {e}", dir.display()))?.path();
+            if path.join("expect.ndjson").is_file() {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Builds the `wal` tool and says where it is.
+    pub(crate) fn wal_tool(&self) -> Result<PathBuf, String> {
+        cmd::run(cmd::cargo(&self.root).args(["build", "--quiet", "--package", "wal-cli", "--bin", "wal"]))?;
+        Ok(self.target.join("debug").join("wal"))
+    }
+}
+
+/// Counts steps, times each one, and keeps what failed.
+#[derive(Default)]
+pub(crate) struct Tally {
+    steps: Vec<(String, u128, Outcome)>,
+}
+
+impl Tally {
+    /// Runs one step, printing its name before and its time after.
+    pub(crate) fn step(&mut self, name: &str, work: impl FnOnce() -> Outcome) {
+        println!("==> {name}");
+        let start = Instant::now();
+        let outcome = work();
+        let millis = start.elapsed().as_millis();
+        match &outcome {
+            Ok(()) => println!("==> {name}: ok in {}", seconds(millis)),
+            Err(why) => println!("==> {name}: FAILED in {}\n{why}", seconds(millis)),
+        }
+        self.steps.push((name.to_owned(), millis, outcome));
+    }
+
+    /// Prints one line a step and, as the very last line, the count.
+    pub(crate) fn finish(self) -> ExitCode {
+        let failed = self.steps.iter().filter(|step| step.2.is_err()).count();
+        println!();
+        for (name, millis, outcome) in &self.steps {
+            let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+            println!("{verdict:<8}{name:<14}{:>10}", seconds(*millis));
+        }
+        println!("{} passed, {failed} failed", self.steps.len() - failed);
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn seconds(millis: u128) -> String {
+    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_is_counted_and_later_steps_still_run() {
+        let mut tally = Tally::default();
+        tally.step("first", || Err("why".to_owned()));
+        tally.step("second", || Ok(()));
+        let outcomes: Vec<bool> = tally.steps.iter().map(|step| step.2.is_ok()).collect();
+        assert_eq!(outcomes, [false, true]);
+    }
+
+    #[test]
+    fn help_names_every_verb_on_a_line_of_its_own() {
+        let text = help();
+        for verb in &VERBS {
+            assert!(
+                text.lines().any(|line| line.trim_start().starts_with(verb.name)),
+                "{} is missing",
+                verb.name
+            );
+        }
+    }
+}
