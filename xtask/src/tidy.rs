@@ -49,7 +49,10 @@ fn walk(root: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Outcome {
     for entry in std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))? {
         let entry = entry.map_err(|e| format!("{}: {e}", dir.display()))?;
         let kind = entry.file_type().map_err(|e| format!("{}: {e}", dir.display()))?;
-        names.push((entry.file_name(), kind.is_dir()));
+        // What a link points to is looked at where it lies.
+        if !kind.is_symlink() {
+            names.push((entry.file_name(), kind.is_dir()));
+        }
     }
     names.sort();
     for (name, is_dir) in names {
