@@ -1,0 +1,286 @@
+//! The payload of a samples entry: a base, then differences from it and values.
+
+use std::iter::FusedIterator;
+
+use wal_types::varint::{unzigzag, uvarint_len, zigzag};
+use wal_types::{Sample, SeriesRef};
+
+use crate::cursor::{Cursor, array_at, part, wide};
+use crate::entry::{EntryKind, Framed, fit, frame_items};
+use crate::error::{DecodeError, ItemTooLarge};
+use crate::layout::{SAMPLE_BYTES_MAX, SAMPLE_BYTES_MIN, SAMPLES_BASE_BYTES};
+use crate::word::{Word, spread};
+
+/// Appends the payload of `samples`; nothing if there are none.
+///
+/// The first sample is the base, and appears again as a difference of nothing. Differences wrap modulo 2^64.
+pub fn encode_samples(samples: &[Sample], out: &mut Vec<u8>) {
+    let Some(base) = samples.first() else { return };
+    out.extend_from_slice(&base.series_ref.0.to_be_bytes());
+    out.extend_from_slice(&base.time_ms.to_be_bytes());
+    for chunk in samples.chunks(CHUNK_SAMPLES) {
+        // Encoded into a block of fixed size first: storing whole words at a running index costs no growth check.
+        let mut block = [0; CHUNK_SAMPLES * SAMPLE_BYTES_MAX];
+        let mut end = 0;
+        for sample in chunk {
+            end = put_sample(&mut block, end, base, sample);
+        }
+        out.extend_from_slice(part(&block, 0..end));
+    }
+}
+
+/// Appends one entry of as many leading samples as fit `payload_bytes_max`; nothing if there are none.
+///
+/// # Errors
+///
+/// [`ItemTooLarge`] when not even one sample fits; nothing is appended.
+pub fn frame_samples(
+    items: &[Sample],
+    payload_bytes_max: u32,
+    out: &mut Vec<u8>,
+) -> Result<Framed, ItemTooLarge> {
+    let Some(base) = items.first() else { return Ok(Framed::default()) };
+    let most =
+        wide(items.len()).saturating_mul(wide(SAMPLE_BYTES_MAX)).saturating_add(wide(SAMPLES_BASE_BYTES));
+    let taken = if most <= u64::from(payload_bytes_max) {
+        items.len()
+    } else {
+        let sizes = items.iter().map(|sample| sample_bytes(base, sample));
+        fit(sizes, wide(SAMPLES_BASE_BYTES), payload_bytes_max)?.0
+    };
+    let leading = items.get(..taken).unwrap_or_default();
+    Ok(frame_items(EntryKind::Samples, taken, out, |out| encode_samples(leading, out)))
+}
+
+/// Appends the samples of a payload to `out`, in one pass. Memory is bounded by the payload's own size.
+///
+/// # Errors
+///
+/// A [`DecodeError`] when the payload is malformed; `out` then has its former length.
+pub fn decode_samples(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), DecodeError> {
+    let before = out.len();
+    let decoded = decode_all(payload, out);
+    if decoded.is_err() {
+        out.truncate(before);
+    }
+    decoded
+}
+
+/// A samples payload that was checked whole, borrowed from its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct SamplesPayload<'a> {
+    bytes: &'a [u8],
+    items: usize,
+}
+
+/// The samples of a [`SamplesPayload`], in wire order.
+#[derive(Clone, Debug)]
+pub struct SamplesIter<'a> {
+    cursor: Cursor<'a>,
+    base: Base,
+    left: usize,
+}
+
+impl<'a> SamplesPayload<'a> {
+    /// Checks every sample and counts them; allocates nothing.
+    ///
+    /// Empty bytes are an empty payload, and so are sixteen bytes, a base that nothing refers to: the reference reads
+    /// both.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`] for the first sample that does not decode.
+    pub fn check(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut items = 0_usize;
+        let mut cursor = Cursor::new(bytes);
+        if !cursor.is_empty() {
+            let base = Base::read(&mut cursor)?;
+            while !cursor.is_empty() {
+                let at = cursor.offset();
+                match quick_sample(bytes, at, base) {
+                    Some((_, next)) => cursor = Cursor::at(bytes, next),
+                    None => drop(base.sample(&mut cursor)?),
+                }
+                items = items.saturating_add(1);
+            }
+        }
+        Ok(SamplesPayload { bytes, items })
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.items
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items == 0
+    }
+
+    /// The samples in wire order.
+    pub fn iter(&self) -> SamplesIter<'a> {
+        let mut cursor = Cursor::new(self.bytes);
+        let base = Base::read(&mut cursor).unwrap_or_default();
+        SamplesIter { cursor, base, left: self.items }
+    }
+
+    /// Appends every sample to `out`.
+    pub fn decode_into(&self, out: &mut Vec<Sample>) {
+        let checked = decode_samples(self.bytes, out);
+        debug_assert!(checked.is_ok(), "the payload was checked: {checked:?}");
+    }
+
+    /// The bytes of the payload.
+    pub fn raw(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl Iterator for SamplesIter<'_> {
+    type Item = Sample;
+
+    fn next(&mut self) -> Option<Sample> {
+        self.left = self.left.checked_sub(1)?;
+        self.base.sample(&mut self.cursor).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for SamplesIter<'_> {}
+impl FusedIterator for SamplesIter<'_> {}
+
+impl<'a> IntoIterator for &SamplesPayload<'a> {
+    type Item = Sample;
+    type IntoIter = SamplesIter<'a>;
+
+    fn into_iter(self) -> SamplesIter<'a> {
+        self.iter()
+    }
+}
+
+/// What the differences of a payload are taken from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Base {
+    series_ref: u64,
+    time_ms: i64,
+}
+
+impl Base {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let series_ref = cursor.be_u64("the base reference")?;
+        let time_ms = cursor.be_u64("the base time")?.cast_signed();
+        Ok(Base { series_ref, time_ms })
+    }
+
+    /// Reads one sample, whatever its differences and however near the end.
+    fn sample(self, cursor: &mut Cursor<'_>) -> Result<Sample, DecodeError> {
+        let series_ref = cursor.zvarint("a sample's reference")?;
+        let time_ms = cursor.zvarint("a sample's time")?;
+        let bits = cursor.be_u64("a sample's value")?;
+        Ok(self.apply(series_ref, time_ms, bits))
+    }
+
+    #[inline]
+    fn apply(self, series_ref: i64, time_ms: i64, bits: u64) -> Sample {
+        Sample {
+            series_ref: SeriesRef(self.series_ref.wrapping_add_signed(series_ref)),
+            time_ms: self.time_ms.wrapping_add(time_ms),
+            value: f64::from_bits(bits),
+        }
+    }
+}
+
+fn decode_all(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), DecodeError> {
+    let mut cursor = Cursor::new(payload);
+    if cursor.is_empty() {
+        return Ok(());
+    }
+    let base = Base::read(&mut cursor)?;
+    // Bounded by bytes that exist: no sample takes fewer.
+    out.reserve(cursor.rest().len() / SAMPLE_BYTES_MIN);
+    let mut at = cursor.offset();
+    let mut block = [Sample::default(); CHUNK_SAMPLES];
+    loop {
+        // Decoded into a block of fixed size first: no growth check per sample.
+        let mut filled = 0_usize;
+        for slot in &mut block {
+            let Some((sample, next)) = quick_sample(payload, at, base) else { break };
+            *slot = sample;
+            at = next;
+            filled = filled.saturating_add(1);
+        }
+        out.extend_from_slice(block.get(..filled).unwrap_or_default());
+        if filled < CHUNK_SAMPLES {
+            let mut cursor = Cursor::at(payload, at);
+            if cursor.is_empty() {
+                return Ok(());
+            }
+            out.push(base.sample(&mut cursor)?);
+            at = cursor.offset();
+        }
+    }
+}
+
+/// Reads the sample at `at` if that can be done in a few words: both differences within eight bytes together, and
+/// eight bytes of value behind them. Otherwise [`Base::sample`] judges. Gives where the next sample starts.
+#[inline(always)]
+fn quick_sample(payload: &[u8], at: usize, base: Base) -> Option<(Sample, usize)> {
+    let word = Word::new(array_at(payload, at)?);
+    let (series_ref, first_bytes) = word.take()?;
+    let (time_ms, second_bytes) = word.skip(first_bytes).take()?;
+    let value_at = at.checked_add(first_bytes)?.checked_add(second_bytes)?;
+    let bits = u64::from_be_bytes(*array_at(payload, value_at)?);
+    let sample = base.apply(unzigzag(series_ref), unzigzag(time_ms), bits);
+    Some((sample, value_at.checked_add(size_of::<f64>())?))
+}
+
+/// Writes one sample at `at` of a block that has room for it, and gives where the next one goes.
+#[inline(always)]
+fn put_sample(block: &mut [u8], at: usize, base: &Sample, sample: &Sample) -> usize {
+    let (series_ref, time_ms) = differences(base, sample);
+    let at = put_varint(block, at, series_ref);
+    let at = put_varint(block, at, time_ms);
+    put(block, at, sample.value.to_bits().to_be_bytes());
+    at + size_of::<f64>()
+}
+
+#[inline(always)]
+fn put_varint(block: &mut [u8], at: usize, value: u64) -> usize {
+    if value < 0x80 {
+        let [low, ..] = value.to_le_bytes();
+        put(block, at, [low]);
+        return at + 1;
+    }
+    // Eight bytes are stored however few are meant; what follows is stored over the rest, and every sample ends in
+    // a value of eight bytes.
+    let (word, more) = spread(value);
+    put(block, at, word.to_le_bytes());
+    if let Some(more) = more {
+        put(block, at + size_of::<u64>(), more);
+    }
+    at + uvarint_len(value)
+}
+
+#[inline(always)]
+fn put<const N: usize>(block: &mut [u8], at: usize, bytes: [u8; N]) {
+    if let Some(slot) = block.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *slot = bytes;
+    }
+}
+
+#[inline(always)]
+fn differences(base: &Sample, sample: &Sample) -> (u64, u64) {
+    let series_ref = sample.series_ref.0.wrapping_sub(base.series_ref.0).cast_signed();
+    (zigzag(series_ref), zigzag(sample.time_ms.wrapping_sub(base.time_ms)))
+}
+
+fn sample_bytes(base: &Sample, sample: &Sample) -> u64 {
+    let (series_ref, time_ms) = differences(base, sample);
+    wide(uvarint_len(series_ref) + uvarint_len(time_ms) + size_of::<f64>())
+}
+
+/// Samples encoded or decoded between two growth checks; the blocks stay well within the first-level cache.
+const CHUNK_SAMPLES: usize = 64;
