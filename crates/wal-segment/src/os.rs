@@ -1,0 +1,297 @@
+//! The real storage: one directory of a Linux file system.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{self, FallocateFlags, FcntlArg, OFlag, RenameFlags};
+use nix::libc;
+
+use crate::storage::{
+    Access, FileKind, Folder, Listed, LockAttempt, LockGuard, Replace, Storage, StorageFile,
+};
+use crate::{MappedWindow, Modes};
+
+/// The name of the lock file in the log directory.
+pub const LOCK_FILE: &str = "lock";
+/// The name of the quarantine in the log directory.
+pub const QUARANTINE_FOLDER: &str = "quarantine";
+
+/// A log directory on a real file system.
+#[derive(Debug)]
+pub struct OsStorage {
+    dir: PathBuf,
+    modes: Modes,
+}
+
+impl OsStorage {
+    /// Storage at `dir`, which need not exist yet. Touches nothing.
+    #[must_use]
+    pub fn new(dir: &Path, modes: Modes) -> Self {
+        Self { dir: dir.to_path_buf(), modes }
+    }
+
+    fn folder(&self, folder: Folder) -> PathBuf {
+        match folder {
+            Folder::Log => self.dir.clone(),
+            Folder::Quarantine => self.dir.join(QUARANTINE_FOLDER),
+            Folder::Parent => match self.dir.parent() {
+                Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+                Some(_) => PathBuf::from("."),
+                None => PathBuf::from("/"),
+            },
+        }
+    }
+}
+
+impl Storage for OsStorage {
+    fn create_log_folder(&self) -> io::Result<bool> {
+        match fs::metadata(&self.dir) {
+            Ok(found) if found.is_dir() => Ok(false),
+            Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(self.modes.dir).create(&self.dir)?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_quarantine(&self) -> io::Result<()> {
+        let path = self.folder(Folder::Quarantine);
+        match DirBuilder::new().mode(self.modes.dir).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A link here would lead what is cut out of the log directory.
+                if fs::symlink_metadata(&path)?.is_dir() { Ok(()) } else { Err(error) }
+            }
+            other => other,
+        }
+    }
+
+    fn list(&self, folder: Folder) -> io::Result<Vec<Listed>> {
+        let path = self.folder(folder);
+        if folder == Folder::Quarantine {
+            match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Ok(Vec::new()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut listed = Vec::new();
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            let Some(found) = metadata_unless_gone(&entry)? else { continue };
+            let kind = match found.file_type() {
+                t if t.is_file() => FileKind::File,
+                t if t.is_dir() => FileKind::Folder,
+                _ => FileKind::Other,
+            };
+            let bytes = if kind == FileKind::File { found.len() } else { 0 };
+            listed.push(Listed { name: shown(&entry.file_name()), kind, bytes });
+        }
+        Ok(listed)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::Write)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(self.dir.join(name))
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::ELOOP) => not_a_file(),
+                _ => error,
+            })?;
+        if !file.metadata()?.is_file() {
+            return Err(not_a_file());
+        }
+        Ok(Box::new(OsFile(file)))
+    }
+
+    fn create_new(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(self.modes.file)
+            .open(self.dir.join(name))?;
+        Ok(Box::new(OsFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
+        let (from, to) = (self.dir.join(from), self.dir.join(to));
+        if replace == Replace::Allowed {
+            return fs::rename(from, to);
+        }
+        let here = fcntl::AT_FDCWD;
+        match fcntl::renameat2(here, &from, here, &to, RenameFlags::RENAME_NOREPLACE) {
+            // A file system without the flag: the lock makes us the only one who renames here, so
+            // looking first is as good.
+            Err(Errno::EINVAL | Errno::ENOSYS) => match fs::symlink_metadata(&to) {
+                Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+                Err(error) => Err(error),
+            },
+            other => other.map_err(io::Error::from),
+        }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.dir.join(name))
+    }
+
+    fn sync_folder(&self, folder: Folder) -> io::Result<()> {
+        File::open(self.folder(folder))?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<LockAttempt> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(self.modes.file)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(self.dir.join(LOCK_FILE))?;
+        let whole = whole_file_lock();
+        loop {
+            match fcntl::fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole)) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) => return Ok(LockAttempt::HeldBy(holder(&file))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // For people only: who holds it. Neither durable nor believed. A full disk must not keep a
+        // log shut, so a failure here is none.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.write_all(format!("process {}\n", std::process::id()).as_bytes()));
+        Ok(LockAttempt::Taken(LockGuard::new(file)))
+    }
+
+    fn is_locked(&self) -> io::Result<bool> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(self.dir.join(LOCK_FILE));
+        let file = match file {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut asked = whole_file_lock();
+        fcntl::fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut asked))?;
+        Ok(i32::from(asked.l_type) != libc::F_UNLCK)
+    }
+
+    fn link_out(&self, name: &str, target: &Path) -> io::Result<()> {
+        fs::hard_link(self.dir.join(name), target)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.dir.clone() } else { self.dir.join(name) }
+    }
+}
+
+/// A file of the real file system.
+#[derive(Debug)]
+struct OsFile(File);
+
+impl StorageFile for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        retry(|| self.0.read_at(buffer, offset))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        retry(|| self.0.write_at(bytes, offset))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let signed = |n: u64| i64::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+        let (offset, bytes) = (signed(offset)?, signed(bytes)?);
+        loop {
+            match fcntl::fallocate(self.0.as_fd(), FallocateFlags::empty(), offset, bytes) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => {
+                    return Err(io::Error::from(io::ErrorKind::Unsupported));
+                }
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.nlink())
+    }
+
+    fn map(&self, offset: u64, bytes: usize) -> io::Result<MappedWindow> {
+        MappedWindow::new(&self.0, offset, bytes)
+    }
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}
+
+/// What lies behind a name, or nothing when it went away since the directory was read: a writer
+/// may be at work beside a reader.
+fn metadata_unless_gone(entry: &fs::DirEntry) -> io::Result<Option<fs::Metadata>> {
+    match entry.metadata() {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn shown(name: &OsStr) -> String {
+    name.to_string_lossy().into_owned()
+}
+
+/// An open-file-description lock: it belongs to the open file, so two logs in one process exclude
+/// each other too, and it ends with the process.
+fn whole_file_lock() -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK).unwrap_or(1),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or(0),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+fn holder(file: &File) -> String {
+    let mut text = [0_u8; 64];
+    let have = file.read_at(&mut text, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(text.get(..have).unwrap_or_default());
+    match text.trim() {
+        "" => "another process".to_owned(),
+        known => known.to_owned(),
+    }
+}
