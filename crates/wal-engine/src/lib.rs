@@ -1,1 +1,49 @@
-//! Placeholder.
+//! A write-ahead log for time-series databases.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod append;
+mod backup;
+mod commit;
+mod decide;
+mod error;
+pub mod intent;
+mod io;
+mod log;
+pub mod mark;
+mod metrics;
+mod options;
+mod pipeline;
+mod quarantine;
+mod reader;
+mod recovery;
+mod repair;
+mod replay;
+mod report;
+mod rewrite;
+mod scan;
+mod shared;
+mod truncate;
+mod view;
+mod wal;
+
+pub use backup::BackupReport;
+pub use error::{Error, ErrorKind, Result};
+pub use log::{Log, NopWal};
+pub use mark::MarkStatus;
+pub use metrics::WalMetrics;
+pub use options::{RecoveryMode, WalOptions};
+pub use quarantine::{list_quarantine, purge_quarantine, restore_quarantine};
+pub use reader::{LogEntry, ReadEvent, ReadOptions, SegmentSummary, WalReader};
+pub use recovery::{Recovery, inspect};
+pub use replay::ReplaySink;
+pub use report::{Gap, Quarantined, RecoveryReport};
+pub use scan::SegmentEnd;
+pub use truncate::TruncateReport;
+pub use wal::Wal;
+pub use wal_format::{DecodeError, DeletesPayload, Payload, SamplesPayload, SeriesPayload, SeriesView};
+pub use wal_segment::{Fault, Position, Preallocation, ReadMethod, Reason, SegmentStats, Verdict};
+pub use wal_types::{
+    Interval, Intervals, Label, Labels, Sample, Series, SeriesRef, Stone, StoneRow,
+};

@@ -1,0 +1,378 @@
+//! The durable mark: a small file that says up to where a sync has answered yes.
+//!
+//! Two slots of one sector each are written in turn after every successful sync, without a sync of
+//! their own. Whichever value survives a power loss was true when it was written, and durable data
+//! stays durable, so it is a lower bound for nothing. It tells rot from a torn write: what lies below
+//! a mark that fits is damage if it cannot be read; what lies above it was never acknowledged.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+
+use wal_format::{checksum, layout};
+use wal_segment::storage::{read_up_to, write_all_at};
+use wal_segment::{Access, Position, Storage, StorageFile};
+
+/// The name of the mark's file.
+pub const MARK_FILE: &str = "durable";
+/// One sector a slot, so that a torn write spoils one slot at most.
+const SLOT_BYTES: usize = 512;
+const FILE_BYTES: usize = 2 * SLOT_BYTES;
+const MAGIC: [u8; 8] = *b"WALMARK1";
+/// Distances behind the mark, in bytes, at which a witness is wanted.
+const DISTANCES: [u64; 4] = [1, 4 << 10, 64 << 10, 1 << 20];
+const WITNESSES_MAX: usize = DISTANCES.len() + 1;
+/// Between two entries remembered for witnesses, in bytes.
+const TRAIL_STEP_BYTES: u64 = 2 << 10;
+
+/// An entry known to be durable: where it ends, and its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The offset behind the entry.
+    pub end: u64,
+    /// The checksum stored in the entry's last four bytes.
+    pub checksum: u32,
+}
+
+/// One value of the mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Rises with every write; the higher slot counts.
+    pub counter: u64,
+    /// Everything before it is durable.
+    pub position: Position,
+    /// Entries before the position, to find out whether the mark belongs to what is read.
+    pub witnesses: Vec<Witness>,
+}
+
+/// What the mark says about the log that was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MarkStatus {
+    /// There is none: the log was written by another program, or copied without it.
+    #[default]
+    Absent,
+    /// There is a file, but neither slot is whole.
+    Unreadable,
+    /// It belongs to this log: everything before the position was durable.
+    Fits(Position),
+    /// It names no entry yet, so it proves nothing.
+    ProvesNothing(Position),
+    /// It belongs to other bytes than these (a restored or edited log); it is not used.
+    DoesNotFit(Position),
+}
+
+impl fmt::Display for MarkStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("none"),
+            Self::Unreadable => f.write_str("unreadable"),
+            Self::Fits(at) => write!(f, "durable up to {at}"),
+            Self::ProvesNothing(at) => write!(f, "at {at}, proves nothing"),
+            Self::DoesNotFit(at) => write!(f, "at {at}, does not belong to these segments"),
+        }
+    }
+}
+
+impl Mark {
+    fn encode(&self) -> [u8; SLOT_BYTES] {
+        let mut body = Vec::with_capacity(SLOT_BYTES);
+        body.extend_from_slice(&MAGIC);
+        body.extend_from_slice(&self.counter.to_be_bytes());
+        body.extend_from_slice(&self.position.segment.to_be_bytes());
+        body.extend_from_slice(&self.position.offset.to_be_bytes());
+        let count = self.witnesses.len().min(WITNESSES_MAX);
+        body.push(u8::try_from(count).unwrap_or(0));
+        for witness in self.witnesses.iter().take(count) {
+            body.extend_from_slice(&witness.end.to_be_bytes());
+            body.extend_from_slice(&witness.checksum.to_be_bytes());
+        }
+        body.extend_from_slice(&checksum::crc32c(&body).to_be_bytes());
+        let mut slot = [0; SLOT_BYTES];
+        for (to, from) in slot.iter_mut().zip(body) {
+            *to = from;
+        }
+        slot
+    }
+
+    /// Reads one slot; `None` when it is not whole. Never panics on any bytes.
+    #[must_use]
+    pub fn decode(slot: &[u8]) -> Option<Self> {
+        let mut rest = slot.strip_prefix(&MAGIC)?;
+        let counter = take_u64(&mut rest)?;
+        let segment = take_u64(&mut rest)?;
+        let offset = take_u64(&mut rest)?;
+        let (count, mut rest) = rest.split_first()?;
+        let count = usize::from(*count);
+        if WITNESSES_MAX < count {
+            return None;
+        }
+        let mut witnesses = Vec::with_capacity(count);
+        for _ in 0..count {
+            let end = take_u64(&mut rest)?;
+            witnesses.push(Witness { end, checksum: take_u32(&mut rest)? });
+        }
+        let body = slot.get(..slot.len() - rest.len())?;
+        if take_u32(&mut rest)? != checksum::crc32c(body) {
+            return None;
+        }
+        Some(Self { counter, position: Position { segment, offset }, witnesses })
+    }
+
+    /// The newer whole slot of a mark file's bytes.
+    #[must_use]
+    pub fn newest(bytes: &[u8]) -> Option<Self> {
+        bytes.chunks(SLOT_BYTES).take(2).filter_map(Self::decode).max_by_key(|mark| mark.counter)
+    }
+
+    /// Whether the position has no entry before it in its segment.
+    #[must_use]
+    pub fn proves_nothing(&self) -> bool {
+        self.witnesses.is_empty() || self.position.offset <= layout::HEADER_BYTES as u64
+    }
+
+    /// Whether any witness's checksum stands where it should in the mark's segment.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn fits(&self, file: &dyn StorageFile, len: u64) -> io::Result<bool> {
+        for witness in &self.witnesses {
+            let mut stored = [0_u8; layout::CHECKSUM_BYTES];
+            let Some(at) = witness.end.checked_sub(layout::CHECKSUM_BYTES as u64) else { continue };
+            // Zeros are what unwritten space holds, so they witness nothing.
+            if witness.checksum != 0
+                && read_up_to(file, &mut stored, at, len)? == stored.len()
+                && u32::from_be_bytes(stored) == witness.checksum
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the entry at a fault, whose payload still has this checksum, is a witness: then only
+    /// the stored checksum rotted.
+    #[must_use]
+    pub fn has_checksum(&self, computed: u32) -> bool {
+        self.witnesses.iter().any(|witness| witness.checksum == computed)
+    }
+}
+
+/// Reads the mark of a log, without changing anything.
+///
+/// # Errors
+/// When the file exists and cannot be read.
+pub fn load(storage: &dyn Storage) -> io::Result<(Option<Mark>, MarkStatus)> {
+    let file = match storage.open(MARK_FILE, Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, MarkStatus::Absent)),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = [0_u8; FILE_BYTES];
+    let have = read_up_to(&*file, &mut bytes, 0, FILE_BYTES as u64)?;
+    match Mark::newest(bytes.get(..have).unwrap_or_default()) {
+        None => Ok((None, MarkStatus::Unreadable)),
+        Some(mark) => {
+            let status = if mark.proves_nothing() {
+                MarkStatus::ProvesNothing(mark.position)
+            } else {
+                MarkStatus::DoesNotFit(mark.position)
+            };
+            Ok((Some(mark), status))
+        }
+    }
+}
+
+/// The entries remembered to be named as witnesses: the last one and a sparse trail behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    last: Option<Witness>,
+    sparse: VecDeque<Witness>,
+}
+
+impl Trail {
+    /// Remembers the entry that ends at `end`; ends rise within a segment.
+    pub fn push(&mut self, end: u64, checksum: u32) {
+        if let Some(last) = self.last
+            && self.sparse.back().is_none_or(|kept| kept.end + TRAIL_STEP_BYTES <= last.end)
+        {
+            self.sparse.push_back(last);
+        }
+        self.last = Some(Witness { end, checksum });
+        let far = DISTANCES[DISTANCES.len() - 1] + 4 * TRAIL_STEP_BYTES;
+        while self.sparse.get(1).is_some_and(|next| next.end + far < end) {
+            self.sparse.pop_front();
+        }
+    }
+
+    /// Appends what a later part of the same segment remembered.
+    pub fn extend(&mut self, later: &Self) {
+        for witness in later.sparse.iter().chain(&later.last) {
+            self.push(witness.end, witness.checksum);
+        }
+    }
+
+    /// Forgets everything: another segment begins.
+    pub fn clear(&mut self) {
+        self.last = None;
+        self.sparse.clear();
+    }
+
+    /// The last entry remembered.
+    #[must_use]
+    pub fn last(&self) -> Option<Witness> {
+        self.last
+    }
+
+    /// Witnesses for a mark behind the last entry: that one, and others at growing distances.
+    #[must_use]
+    pub fn witnesses(&self) -> Vec<Witness> {
+        let Some(last) = self.last else { return Vec::new() };
+        let mut chosen = vec![last];
+        for distance in DISTANCES {
+            let wanted = last.end.saturating_sub(distance);
+            let found = self.sparse.iter().rev().find(|kept| kept.end <= wanted);
+            // A short segment has nothing that far behind: its first entry serves.
+            if let Some(witness) = found.or(self.sparse.front())
+                && !chosen.contains(witness)
+            {
+                chosen.push(*witness);
+            }
+        }
+        chosen
+    }
+}
+
+/// The mark's file, open for writing.
+#[derive(Debug)]
+pub struct MarkFile {
+    file: Box<dyn StorageFile>,
+    counter: u64,
+}
+
+impl MarkFile {
+    /// Opens the mark's file, or creates it with room for both slots. `above` is the highest counter
+    /// read before.
+    ///
+    /// # Errors
+    /// Whatever the disk says; a log works without a mark.
+    pub fn open(storage: &dyn Storage, above: u64) -> io::Result<Self> {
+        let file = match storage.open(MARK_FILE, Access::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create_new(MARK_FILE)?,
+            other => other?,
+        };
+        if file.len()? < FILE_BYTES as u64 {
+            write_all_at(&*file, &[0; FILE_BYTES], 0).map_err(|(_, error)| error)?;
+        }
+        Ok(Self { file, counter: above })
+    }
+
+    /// Writes the mark into the older slot. Not synced: whichever slot survives is true.
+    ///
+    /// # Errors
+    /// When the write fails; the commit that it belongs to has succeeded all the same.
+    pub fn write(&mut self, position: Position, witnesses: Vec<Witness>) -> io::Result<()> {
+        self.counter += 1;
+        let slot = Mark { counter: self.counter, position, witnesses }.encode();
+        let at = if self.counter.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 };
+        write_all_at(&*self.file, &slot, at).map_err(|(_, error)| error)
+    }
+
+    /// Writes both slots and syncs them, so that no older value can come back. Needed before anything
+    /// below the old mark is cut, renamed or removed.
+    ///
+    /// # Errors
+    /// When a write or the sync fails: then nothing may be cut.
+    pub fn write_both(&mut self, position: Position, witnesses: &[Witness]) -> io::Result<()> {
+        self.write(position, witnesses.to_vec())?;
+        self.write(position, witnesses.to_vec())?;
+        self.file.sync()
+    }
+
+    /// Makes the slots durable.
+    ///
+    /// # Errors
+    /// When the sync fails; the older value stays a true lower bound.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+fn take_u64(rest: &mut &[u8]) -> Option<u64> {
+    let (first, behind) = rest.split_first_chunk::<8>()?;
+    *rest = behind;
+    Some(u64::from_be_bytes(*first))
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    let (first, behind) = rest.split_first_chunk::<4>()?;
+    *rest = behind;
+    Some(u32::from_be_bytes(*first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(counter: u64, offset: u64) -> Mark {
+        let witnesses = vec![Witness { end: offset, checksum: 7 }, Witness { end: 20, checksum: 9 }];
+        Mark { counter, position: Position { segment: 3, offset }, witnesses }
+    }
+
+    #[test]
+    fn the_newer_whole_slot_counts() {
+        let mut bytes = mark(4, 400).encode().to_vec();
+        bytes.extend_from_slice(&mark(5, 500).encode());
+        assert_eq!(Mark::newest(&bytes), Some(mark(5, 500)));
+        // A slot torn while being written leaves the other one.
+        bytes[SLOT_BYTES + 20] ^= 1;
+        assert_eq!(Mark::newest(&bytes), Some(mark(4, 400)));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_slot_is_noticed() {
+        let slot = mark(1, 100).encode();
+        let used = 8 + 24 + 1 + 2 * 12 + 4;
+        for bit in 0..used * 8 {
+            let mut flipped = slot;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Mark::decode(&flipped), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn short_bytes_are_no_mark() {
+        let slot = mark(1, 100).encode();
+        for len in 0..60 {
+            assert_eq!(Mark::decode(&slot[..len]), None);
+        }
+    }
+
+    #[test]
+    fn witnesses_stand_at_growing_distances() {
+        let mut trail = Trail::default();
+        let mut end = 8;
+        for i in 0..200_000_u32 {
+            end += 50;
+            trail.push(end, i + 1);
+        }
+        let ends: Vec<u64> = trail.witnesses().iter().map(|w| end - w.end).collect();
+        assert_eq!(ends.len(), WITNESSES_MAX);
+        assert_eq!(ends[0], 0);
+        for (found, wanted) in ends[1..].iter().zip(DISTANCES) {
+            assert!(wanted <= *found && *found <= wanted + 3 * TRAIL_STEP_BYTES, "{ends:?}");
+        }
+        assert!(trail.sparse.len() < 1000);
+    }
+
+    #[test]
+    fn a_short_segment_names_its_first_entry_too() {
+        let mut trail = Trail::default();
+        for i in 1..=3 {
+            trail.push(8 + 20 * u64::from(i), i);
+        }
+        let witnesses = trail.witnesses();
+        assert_eq!(witnesses[0], Witness { end: 68, checksum: 3 });
+        assert!(witnesses.contains(&Witness { end: 28, checksum: 1 }));
+    }
+}

@@ -1,0 +1,342 @@
+//! Replay on several threads: pieces of a segment are checked and decoded ahead of the sink, and
+//! delivered in log order through a bounded window.
+//!
+//! This is only the fast way over clean stretches. Whatever is not a whole, valid entry ends it, and
+//! the scan, which knows about verdicts, goes on from there.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use parking_lot::{Condvar, Mutex};
+use wal_format::{
+    DecodeError, EntryKind, SeriesPayload, Step, decode_deletes, decode_samples, frame_bytes, layout,
+    next_entry,
+};
+use wal_segment::storage::read_up_to;
+use wal_segment::{Position, SegmentStats, StorageFile};
+use wal_types::{Sample, StoneRow};
+
+use crate::error::Result;
+use crate::mark::Trail;
+use crate::options::WalOptions;
+use crate::recovery::{Found, refuse_malformed};
+use crate::replay::ReplaySink;
+use crate::scan::Scan;
+use crate::view::View;
+
+/// Bytes of a segment that one thread takes at a time. Larger entries make a larger piece.
+const PIECE_BYTES: u64 = 512 << 10;
+/// Pieces in flight for each thread: one in work, one waiting for the sink.
+const WINDOW_PER_THREAD: u64 = 2;
+
+/// A piece of a segment, checked and decoded.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    events: Vec<Decoded>,
+    samples: Vec<Sample>,
+    rows: Vec<StoneRow>,
+    stats: SegmentStats,
+    trail: Trail,
+    /// The segment was read up to here.
+    end: u64,
+    /// Something here is for the scan to judge.
+    stop: bool,
+}
+
+struct Decoded {
+    offset: u64,
+    what: What,
+}
+
+enum What {
+    /// Where the payload lies in the piece.
+    Series(Range<usize>),
+    Samples(Range<usize>),
+    Rows(Range<usize>),
+    Malformed(DecodeError),
+}
+
+impl Piece {
+    fn clear(&mut self) {
+        self.events.clear();
+        self.samples.clear();
+        self.rows.clear();
+        self.stats = SegmentStats::default();
+        self.trail.clear();
+        self.end = 0;
+        self.stop = false;
+    }
+}
+
+/// What the threads share.
+struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Serialises reading and framing, so that pieces begin where entries do.
+    cursor: Mutex<Cursor>,
+}
+
+struct State {
+    /// Pieces by their order, from the next one to deliver on.
+    ready: VecDeque<Option<Box<Piece>>>,
+    delivered: u64,
+    free: Vec<Box<Piece>>,
+    /// No piece has this order or a higher one.
+    last: Option<u64>,
+}
+
+struct Cursor {
+    next: u64,
+    order: u64,
+    ended: bool,
+}
+
+/// Replays the scan's current segment as far as it is clean.
+pub(crate) fn run(
+    scan: &mut Scan,
+    view: &View,
+    options: &WalOptions,
+    found: Found<'_>,
+    sink: &mut impl ReplaySink,
+) -> Result<()> {
+    let Some(at) = scan.position() else { return Ok(()) };
+    let Some((_, file, len)) = scan.current_file() else { return Ok(()) };
+    // Not worth a thread.
+    if len.saturating_sub(at.offset) < 2 * PIECE_BYTES {
+        return Ok(());
+    }
+    let threads = options.replay_threads;
+    let window = WINDOW_PER_THREAD * threads as u64;
+    let board = Board {
+        state: Mutex::new(State { ready: VecDeque::new(), delivered: 0, free: Vec::new(), last: None }),
+        changed: Condvar::new(),
+        cursor: Mutex::new(Cursor { next: at.offset, order: 0, ended: false }),
+    };
+    let limit = options.read_entry_bytes_max;
+    let end = std::thread::scope(|scope| {
+        // Ends the threads also when the sink panics.
+        let _stop = StopOnDrop(&board);
+        for _ in 0..threads {
+            let board = &board;
+            let spawned = std::thread::Builder::new()
+                .name("wal-replay".to_owned())
+                .spawn_scoped(scope, move || work(board, file, len, limit, window));
+            if spawned.is_err() {
+                break;
+            }
+        }
+        deliver(&board, at.segment, view, options, found, sink)
+    })?;
+    scan.skip_to(end.unwrap_or(at.offset));
+    Ok(())
+}
+
+struct StopOnDrop<'a>(&'a Board);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        let delivered = state.delivered;
+        state.last = Some(state.last.map_or(delivered, |last| last.min(delivered)));
+        self.0.changed.notify_all();
+    }
+}
+
+/// Hands pieces to the sink in order; returns up to where.
+fn deliver(
+    board: &Board,
+    segment: u64,
+    view: &View,
+    options: &WalOptions,
+    found: Found<'_>,
+    sink: &mut impl ReplaySink,
+) -> Result<Option<u64>> {
+    let mut end = None;
+    loop {
+        let Some(mut piece) = next_piece(board) else { return Ok(end) };
+        for event in piece.events.drain(..) {
+            let at = Position { segment, offset: event.offset };
+            match event.what {
+                What::Samples(range) => sink.samples(at, piece.samples.get(range).unwrap_or_default()),
+                What::Rows(range) => sink.deletes(at, piece.rows.get(range).unwrap_or_default()),
+                What::Series(range) => {
+                    // Checked before by the thread that made the piece; the borrow could not come along.
+                    if let Ok(batch) = SeriesPayload::check(piece.bytes.get(range).unwrap_or_default()) {
+                        sink.series(at, &batch);
+                    }
+                }
+                What::Malformed(error) => {
+                    sink.malformed(at, &error);
+                    refuse_malformed(options, view, at, &error)?;
+                    found.report.add_malformed(at);
+                }
+            }
+        }
+        found.stats.merge(&piece.stats);
+        found.trail.extend(&piece.trail);
+        end = Some(piece.end);
+        let stop = piece.stop;
+        let mut state = board.state.lock();
+        state.delivered += 1;
+        state.free.push(piece);
+        if stop {
+            state.last = Some(state.delivered);
+        }
+        board.changed.notify_all();
+    }
+}
+
+fn next_piece(board: &Board) -> Option<Box<Piece>> {
+    let mut state = board.state.lock();
+    loop {
+        if state.last.is_some_and(|last| last <= state.delivered) {
+            return None;
+        }
+        if let Some(Some(_)) = state.ready.front() {
+            return state.ready.pop_front().flatten();
+        }
+        board.changed.wait(&mut state);
+    }
+}
+
+/// Takes piece after piece, until the segment or the wish for it ends.
+fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64) {
+    loop {
+        let mut piece = {
+            let mut state = board.state.lock();
+            state.free.pop().unwrap_or_default()
+        };
+        piece.clear();
+        let mut cursor = board.cursor.lock();
+        let order = cursor.order;
+        {
+            let mut state = board.state.lock();
+            while state.delivered + window <= order && state.last.is_none() {
+                board.changed.wait(&mut state);
+            }
+            if state.last.is_some_and(|last| last <= order) {
+                return;
+            }
+        }
+        if cursor.ended {
+            let mut state = board.state.lock();
+            state.last = Some(state.last.map_or(order, |last| last.min(order)));
+            board.changed.notify_all();
+            return;
+        }
+        let base = cursor.next;
+        cursor.ended = !read_piece(&mut piece, file, base, len, limit);
+        cursor.next = base + piece.bytes.len() as u64;
+        cursor.order += 1;
+        drop(cursor);
+
+        decode(&mut piece, base);
+        let mut state = board.state.lock();
+        let Some(index) = order.checked_sub(state.delivered).and_then(|n| usize::try_from(n).ok()) else {
+            return;
+        };
+        while state.ready.len() <= index {
+            state.ready.push_back(None);
+        }
+        if let Some(place) = state.ready.get_mut(index) {
+            *place = Some(piece);
+        }
+        board.changed.notify_all();
+    }
+}
+
+/// Fills the piece with whole entries, as their headers claim. Returns whether there is more behind
+/// them for this way of reading.
+fn read_piece(piece: &mut Piece, file: &dyn StorageFile, base: u64, len: u64, limit: u64) -> bool {
+    let left = len.saturating_sub(base);
+    let mut wanted = PIECE_BYTES.min(left);
+    let mut have = 0;
+    loop {
+        let Ok(size) = usize::try_from(wanted) else { break };
+        if piece.bytes.len() < size {
+            piece.bytes.resize(size, 0);
+        }
+        let room = piece.bytes.get_mut(have..size).unwrap_or_default();
+        // An error is for the scan to report: it comes to the same place.
+        let Ok(read) = read_up_to(file, room, base + have as u64, len) else { break };
+        have += read;
+        let whole = whole_entries(piece.bytes.get(..have).unwrap_or_default());
+        match whole {
+            Whole::Upto(0, Some(frame)) if frame <= limit && frame <= left && wanted < frame && have == size => {
+                wanted = frame;
+            }
+            Whole::Upto(end, more) => {
+                piece.bytes.truncate(end);
+                return end != 0 && more.is_some_and(|frame| end as u64 + frame <= left);
+            }
+        }
+    }
+    piece.bytes.clear();
+    false
+}
+
+enum Whole {
+    /// Whole entries end here; and how large the next one claims to be, if that can be known or is
+    /// simply cut off.
+    Upto(usize, Option<u64>),
+}
+
+fn whole_entries(bytes: &[u8]) -> Whole {
+    let mut end = 0;
+    loop {
+        let rest = bytes.get(end..).unwrap_or_default();
+        match frame_bytes(rest) {
+            Some((_, frame)) if frame <= rest.len() as u64 => {
+                end += usize::try_from(frame).unwrap_or(rest.len());
+            }
+            Some((_, frame)) => return Whole::Upto(end, Some(frame)),
+            // Too few bytes for a header, or no entry: the next read, or the scan, will tell.
+            None if rest.len() < layout::FRAME_HEADER_BYTES => {
+                return Whole::Upto(end, Some(layout::ENTRY_OVERHEAD_BYTES as u64));
+            }
+            None => return Whole::Upto(end, None),
+        }
+    }
+}
+
+fn decode(piece: &mut Piece, base: u64) {
+    let mut at = 0;
+    let bytes = std::mem::take(&mut piece.bytes);
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Step::Entry(entry) = next_entry(rest, 0) else { break };
+        let frame = entry.frame_bytes();
+        let payload_at = at + layout::FRAME_HEADER_BYTES;
+        let what = match entry.kind {
+            EntryKind::Series => SeriesPayload::check(entry.payload).map(|batch| {
+                piece.stats.add_series(batch.iter().map(|series| series.series_ref));
+                What::Series(payload_at..payload_at + entry.payload.len())
+            }),
+            EntryKind::Samples => {
+                let from = piece.samples.len();
+                decode_samples(entry.payload, &mut piece.samples).map(|()| {
+                    piece.stats.add_samples(piece.samples.get(from..).unwrap_or_default());
+                    What::Samples(from..piece.samples.len())
+                })
+            }
+            EntryKind::Deletes => {
+                let from = piece.rows.len();
+                decode_deletes(entry.payload, &mut piece.rows).map(|()| {
+                    piece.stats.add_deletes(piece.rows.get(from..).unwrap_or_default().iter().copied());
+                    What::Rows(from..piece.rows.len())
+                })
+            }
+        };
+        let what = what.unwrap_or_else(|error| {
+            piece.stats.add_malformed();
+            What::Malformed(error)
+        });
+        piece.events.push(Decoded { offset: base + at as u64, what });
+        at += frame;
+        piece.trail.push(base + at as u64, entry.checksum);
+    }
+    piece.stop = at < bytes.len();
+    piece.end = base + at as u64;
+    piece.bytes = bytes;
+}

@@ -1,0 +1,497 @@
+//! Recovery: from an opened directory, through reading it once, to a log that can be appended to.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use wal_format::layout;
+use wal_segment::header;
+use wal_segment::{
+    Access, Fault, FileError, Folder, LockAttempt, LockGuard, Modes, OsStorage, Position, ReadMethod, Reason,
+    SegmentStats, Storage, Verdict,
+};
+
+use crate::decide::{self, Action};
+use crate::error::{Error, ErrorKind, Result};
+use crate::mark::{MARK_FILE, MarkFile, MarkStatus, Trail};
+use crate::options::{RecoveryMode, WalOptions};
+use crate::pipeline;
+use crate::repair::{self, RepairPlan, Target};
+use crate::replay::{Decoder, ReplaySink};
+use crate::report::RecoveryReport;
+use crate::scan::{Event, Finished, Scan, ScanOptions};
+use crate::truncate;
+use crate::view::View;
+use crate::wal::{self, Start, Wal};
+
+/// A log that is locked and not yet read. Reading it is the only way on: a log that was not read
+/// cannot be written.
+///
+/// Dropping it releases the lock and leaves the directory as it was.
+#[derive(Debug)]
+pub struct Recovery {
+    storage: Arc<dyn Storage>,
+    lock: LockGuard,
+    view: View,
+    options: WalOptions,
+}
+
+/// A segment that stays in the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) stats: SegmentStats,
+}
+
+/// Where the next entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AppendAt {
+    /// Behind the last entry of the last segment.
+    Continue(Position),
+    /// Into a segment that does not exist yet.
+    NewSegment(u64),
+}
+
+impl AppendAt {
+    pub(crate) fn position(self) -> Position {
+        match self {
+            Self::Continue(at) => at,
+            Self::NewSegment(segment) => Position { segment, offset: layout::HEADER_BYTES as u64 },
+        }
+    }
+}
+
+/// Where reading counts what it finds.
+pub(crate) struct Found<'a> {
+    pub(crate) stats: &'a mut SegmentStats,
+    pub(crate) trail: &'a mut Trail,
+    pub(crate) report: &'a mut RecoveryReport,
+}
+
+/// What reading the whole log found.
+struct Reading {
+    report: RecoveryReport,
+    segments: Vec<ReadSegment>,
+    fault: Option<Fault>,
+    /// The last entries of the last segment read.
+    trail: Trail,
+}
+
+struct ReadSegment {
+    finished: Finished,
+    stats: SegmentStats,
+    gaps: Vec<Range<u64>>,
+}
+
+impl Recovery {
+    pub(crate) fn open(storage: Arc<dyn Storage>, options: WalOptions) -> Result<Self> {
+        options.check()?;
+        let dir = storage.path("");
+        let created = storage
+            .create_log_folder()
+            .map_err(|error| Error::file("open the log directory", dir.clone(), error))?;
+        if created {
+            // Else the whole log could vanish with its directory's name.
+            repair::sync(&*storage, Folder::Parent)?;
+        }
+        let lock = storage.lock().map_err(|error| Error::file("lock", dir.clone(), error))?;
+        let lock = match lock {
+            LockAttempt::Taken(guard) => guard,
+            LockAttempt::HeldBy(who) => return Err(wal::locked(&dir, &who)),
+        };
+        let view = View::read(Arc::clone(&storage))?;
+        refuse_unsupported(&view)?;
+        Ok(Self { storage, lock, view, options })
+    }
+
+    /// Reads the log into the sink, repairs what the recovery mode allows, and makes it ready for
+    /// appending. Blocks for as long as that takes; syncs what is not known to be durable.
+    ///
+    /// What the sink saw is a prefix of what was appended, in order, and everything durable is in it.
+    ///
+    /// # Errors
+    /// A fault that the mode does not allow to repair, or an I/O error. Nothing is cut then, and the
+    /// sink has seen the entries before it.
+    pub fn replay(self, sink: &mut impl ReplaySink) -> Result<(Wal, RecoveryReport)> {
+        let Self { storage, lock, view, options } = self;
+        let mut reading = read(&view, &options, sink)?;
+        let mode = options.recovery_mode;
+        if let Some(fault) = &reading.fault
+            && decide::action(mode, fault.verdict) == Action::Refuse
+        {
+            return Err(Error::fault(fault, fault_path(&view, fault)));
+        }
+        report_events(&reading);
+        // From here on the disk is changed.
+        let view = finish_pending_truncation(view, &mut reading)?;
+        let (mut plan, append_at, kept) = plan(&view, &mut reading)?;
+        let mut control = open_control_files(&view)?;
+        for name in &view.temporaries {
+            repair::remove_if_there(&*storage, name)?;
+        }
+        let report = &mut reading.report;
+        match plan.apply(&*storage, control.as_mut(), &mut report.quarantined) {
+            Ok(()) => {}
+            Err(error) if error.is_disk_full() => {
+                tracing::warn!(%error, "the disk is full: repair is pending");
+                report.pending = true;
+                report.quarantined.extend(plan.preview());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        make_durable(&view, &kept, append_at, report.mark)?;
+        let end = append_at.position();
+        report.end = end;
+        // A mark at an entry protects more than one at a header: if the next segment does not exist
+        // yet, the end of the one before is named.
+        let marked = match (append_at, kept.last()) {
+            (AppendAt::NewSegment(_), Some(last)) => Position { segment: last.number, offset: last.bytes },
+            _ => end,
+        };
+        if let Some(mark) = &mut control
+            && !report.pending
+            && let Err(error) = mark.write_both(marked, &reading.trail.witnesses())
+        {
+            tracing::warn!(%error, "cannot write the durable mark");
+        }
+        let start = Start {
+            storage,
+            lock,
+            options,
+            kept,
+            append_at,
+            mark: control,
+            trail: reading.trail,
+            repair: report.pending.then_some(plan),
+        };
+        let wal = Wal::start(start)?;
+        tracing::info!(
+            end = %end, entries = report.stats.entries, verdict = %report.verdict, "log opened"
+        );
+        Ok((wal, reading.report))
+    }
+}
+
+/// Reads a log and tells what opening it in `mode` would do. Changes nothing, takes no lock, and works
+/// on a read-only file system.
+///
+/// # Errors
+/// When the directory or a file cannot be read. A log that the mode would refuse is no error here: the
+/// report says `refused`.
+pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
+    wal::require_directory(dir)?;
+    let storage: Arc<dyn Storage> = Arc::new(OsStorage::new(dir, Modes::default()));
+    let view = View::read(storage)?;
+    let options = WalOptions::default().recovery_mode(mode);
+    let mut reading = read(&view, &options, &mut ())?;
+    if let Some(fault) = &reading.fault
+        && decide::action(mode, fault.verdict) == Action::Refuse
+    {
+        reading.report.refused = true;
+        return Ok(reading.report);
+    }
+    let (plan, append_at, _) = plan(&view, &mut reading)?;
+    reading.report.quarantined = plan.preview();
+    reading.report.end = append_at.position();
+    Ok(reading.report)
+}
+
+/// An unsupported segment anywhere forbids any change, so it is looked for before anything else.
+fn refuse_unsupported(view: &View) -> Result<()> {
+    for segment in &view.segments {
+        let failed = |error| Error::file("read", view.storage.path(&segment.name), error);
+        if !segment.regular {
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+        }
+        let file = view.storage.open(&segment.name, Access::Read).map_err(failed)?;
+        let len = file.len().map_err(failed)?;
+        if let Some(reason @ Reason::UnsupportedVersion(_)) = header::check(&*file, len).map_err(failed)? {
+            let at = Position { segment: segment.number, offset: 4 };
+            let fault = Fault { at, reason, verdict: Verdict::Unsupported, entry_behind: None };
+            return Err(Error::fault(&fault, view.storage.path(&segment.name)));
+        }
+    }
+    Ok(())
+}
+
+/// One pass over the log: entries to the sink, facts to the reading.
+fn read(view: &View, options: &WalOptions, sink: &mut impl ReplaySink) -> Result<Reading> {
+    let mode = options.recovery_mode;
+    let scan_options = ScanOptions {
+        skip_damaged: mode == RecoveryMode::SkipDamaged,
+        entry_bytes_max: options.read_entry_bytes_max,
+        method: options.read_method,
+        live: false,
+        from: None,
+    };
+    let mut scan = Scan::new(view, scan_options)?;
+    let mut reading = Reading {
+        report: RecoveryReport { mode, leftovers: view.others.clone(), ..RecoveryReport::default() },
+        segments: Vec::new(),
+        fault: None,
+        trail: Trail::default(),
+    };
+    let mut decoder = Decoder::default();
+    let mut stats = SegmentStats::default();
+    let mut gaps = Vec::new();
+    let threads = match options.read_method {
+        ReadMethod::Positioned => options.replay_threads,
+        _ => 1,
+    };
+    let mut piped = None;
+    loop {
+        // Clean stretches go through the pipeline; whatever it does not understand stays for the scan,
+        // and so does the rest of that segment.
+        let segment = scan.position().map(|at| at.segment);
+        if 1 < threads && segment.is_some() && segment != piped {
+            piped = segment;
+            let found = Found { stats: &mut stats, trail: &mut reading.trail, report: &mut reading.report };
+            pipeline::run(&mut scan, view, options, found, sink)?;
+        }
+        match scan.next()? {
+            None => break,
+            Some(Event::Entry { at, entry }) => {
+                reading.trail.push(at.offset + entry_bytes(&entry), entry.checksum);
+                if let Err(error) = decoder.deliver(at, &entry, &mut stats, sink) {
+                    refuse_malformed(options, view, at, &error)?;
+                    reading.report.add_malformed(at);
+                }
+            }
+            Some(Event::Gap(gap, fault)) => {
+                gaps.push(gap.from.offset..gap.to_offset);
+                reading.report.gaps.push(gap);
+                reading.report.fault.get_or_insert(fault);
+            }
+            Some(Event::SegmentEnd(finished)) => {
+                reading.end_segment(finished, &mut stats, &mut gaps, scan.has_more());
+            }
+            Some(Event::Fault(fault)) => {
+                reading.report.fault.get_or_insert(fault);
+                reading.fault = Some(fault);
+                if let Some(finished) = scan.abandon(fault.reason) {
+                    reading.end_segment(finished, &mut stats, &mut gaps, false);
+                }
+                break;
+            }
+        }
+    }
+    reading.report.mark = scan.mark_status;
+    reading.report.verdict = reading.report.fault.map_or(Verdict::Clean, |fault| fault.verdict);
+    Ok(reading)
+}
+
+impl Reading {
+    fn end_segment(
+        &mut self,
+        finished: Finished,
+        stats: &mut SegmentStats,
+        gaps: &mut Vec<Range<u64>>,
+        more: bool,
+    ) {
+        let stats = std::mem::take(stats);
+        self.report.stats.merge(&stats);
+        self.report.segments += 1;
+        self.segments.push(ReadSegment { finished, stats, gaps: std::mem::take(gaps) });
+        if more {
+            self.trail.clear();
+        }
+    }
+}
+
+pub(crate) fn refuse_malformed(
+    options: &WalOptions,
+    view: &View,
+    at: Position,
+    error: &wal_format::DecodeError,
+) -> Result<()> {
+    if !options.strict_payloads {
+        return Ok(());
+    }
+    let next = "nothing was changed; open without strict payloads to skip it";
+    Err(Error::new(ErrorKind::Malformed, "an entry with a valid checksum does not decode", next)
+        .with_path(view.storage.path(""))
+        .with_position(at)
+        .with_cause(error))
+}
+
+fn entry_bytes(entry: &wal_format::Entry<'_>) -> u64 {
+    entry.payload.len() as u64 + layout::ENTRY_OVERHEAD_BYTES as u64
+}
+
+/// What follows from the reading: what to repair, where to append, what stays.
+fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, AppendAt, Vec<Kept>)> {
+    reading.report.cut_at = reading.fault.map(|fault| fault.at);
+    let mut plan = RepairPlan::default();
+    let mut kept = Vec::new();
+    let next_number = view.next_number()?;
+    let cut_number = reading.fault.map(|fault| fault.at.segment);
+    // Everything behind the fault leaves, highest number first.
+    if let Some(number) = cut_number {
+        for file in view.segments.iter().rev().filter(|file| number < file.number) {
+            plan.moves.push(Target { name: file.name.clone(), number: file.number, len: file.bytes });
+        }
+    }
+    let header_bytes = layout::HEADER_BYTES as u64;
+    for segment in &reading.segments {
+        let Finished { file, len, end, .. } = &segment.finished;
+        let target = Target { name: file.name.clone(), number: file.number, len: *len };
+        let is_last = view.segments.last().is_some_and(|last| last.number == file.number);
+        let mut bytes = *end;
+        if *end < header_bytes || (Some(file.number) == cut_number && is_header_fault(reading)) {
+            // No header, no entries: nothing of it stays.
+            match len {
+                0 => plan.empty = Some(target),
+                _ => plan.moves.push(target),
+            }
+            continue;
+        } else if !segment.gaps.is_empty() {
+            let parts = parts_between(&segment.gaps, *end);
+            bytes = header_bytes + parts.iter().map(|part| part.end - part.start).sum::<u64>();
+            if parts.is_empty() {
+                plan.moves.push(target);
+                continue;
+            }
+            plan.rewrites.push((target, parts));
+        } else if Some(file.number) == cut_number {
+            plan.cut = Some((target, *end, true));
+        } else if is_last && *end < *len {
+            // Zeros, all of them looked at: space that was prepared and not used.
+            plan.cut = Some((target, *end, false));
+        }
+        kept.push(Kept { number: file.number, name: file.name.clone(), bytes, stats: segment.stats });
+    }
+    plan.moves.sort_by_key(|target| std::cmp::Reverse(target.number));
+    let damaged = reading.report.verdict == Verdict::Damaged;
+    let last_kept = kept.last().filter(|last| {
+        // Behind damage a new segment begins, so that no position that was once durable is ever given
+        // to another entry. The same where the last segment did not survive.
+        let was_last = reading.segments.last().is_some_and(|read| read.finished.file.number == last.number);
+        was_last && !damaged
+    });
+    let append_at = match last_kept {
+        Some(last) => AppendAt::Continue(Position { segment: last.number, offset: last.bytes }),
+        None => AppendAt::NewSegment(next_number),
+    };
+    plan.mark_at = kept.last().map_or(append_at.position(), |last| Position {
+        segment: last.number,
+        offset: last.bytes,
+    });
+    Ok((plan, append_at, kept))
+}
+
+fn is_header_fault(reading: &Reading) -> bool {
+    reading.fault.is_some_and(|fault| fault.reason.is_header_fault())
+}
+
+/// What lies between the gaps of a segment, from behind the header to its end.
+fn parts_between(gaps: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
+    let mut parts = Vec::new();
+    let mut from = layout::HEADER_BYTES as u64;
+    for gap in gaps {
+        if from < gap.start {
+            parts.push(from..gap.start);
+        }
+        from = from.max(gap.end);
+    }
+    if from < end {
+        parts.push(from..end);
+    }
+    parts
+}
+
+/// Opens the mark, and sees to it that intent and reserve exist, so that a full disk later finds them.
+/// Without room the log works all the same, with less protection.
+fn open_control_files(view: &View) -> Result<Option<MarkFile>> {
+    let storage = &*view.storage;
+    let above = view.mark.as_ref().map_or(0, |mark| mark.counter);
+    let without = |name: &str, error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            tracing::warn!(file = name, %error, "no room for a control file");
+            Ok(None)
+        }
+        _ => Err(Error::from(FileError::new("open", storage.path(name), error))),
+    };
+    let mark = match MarkFile::open(storage, above) {
+        Ok(mark) => Some(mark),
+        Err(error) => without(MARK_FILE, error)?,
+    };
+    if let Err(error) = crate::intent::IntentFile::open(storage) {
+        without(crate::intent::INTENT_FILE, error)?;
+    }
+    if let Err(error) = truncate::create_reserve(storage) {
+        without(crate::view::RESERVE_FILE, error)?;
+    }
+    Ok(mark)
+}
+
+/// Makes every segment durable that is not known to be, before the first acknowledgement.
+fn make_durable(view: &View, kept: &[Kept], append_at: AppendAt, mark: MarkStatus) -> Result<()> {
+    let storage = &*view.storage;
+    let fitting = match mark {
+        MarkStatus::Fits(at) => Some(at),
+        _ => None,
+    };
+    for segment in kept {
+        // Below a fitting mark a segment was finished and synced by us before the next one began.
+        if fitting.is_some_and(|at| segment.number < at.segment) {
+            continue;
+        }
+        let failed = |error| Error::file("make durable", storage.path(&segment.name), error);
+        let file = storage.open(&segment.name, Access::Write).map_err(failed)?;
+        let is_last = matches!(append_at, AppendAt::Continue(at) if at.segment == segment.number);
+        // DURABILITY: recovery-rewrite. What the page cache shows may not be what the disk holds, if a
+        // sync failed in an earlier life: written again from the mark on, it is.
+        let shared = 1 < file.links().map_err(failed)?;
+        if is_last && !shared {
+            let from = match fitting {
+                Some(at) if at.segment == segment.number => at.offset.min(segment.bytes),
+                _ => 0,
+            };
+            repair::write_again(&*file, from..segment.bytes).map_err(failed)?;
+        } else {
+            file.sync().map_err(failed)?;
+        }
+    }
+    repair::sync(storage, Folder::Log)?;
+    Ok(())
+}
+
+/// Finishes a truncation that was cut short, as it was read: then segments bear their own names.
+fn finish_pending_truncation(view: View, reading: &mut Reading) -> Result<View> {
+    if view.intent.is_empty() {
+        return Ok(view);
+    }
+    truncate::finish_intent(&*view.storage, &view.intent)?;
+    let view = View::read(Arc::clone(&view.storage))?;
+    for segment in &mut reading.segments {
+        let file = &mut segment.finished.file;
+        if let Some(found) = view.segments.iter().find(|found| found.number == file.number) {
+            file.name.clone_from(&found.name);
+        }
+    }
+    Ok(view)
+}
+
+fn report_events(reading: &Reading) {
+    let report = &reading.report;
+    if let Some(fault) = &report.fault {
+        tracing::warn!(%fault, mode = %report.mode, "log is not clean; repairing");
+    }
+    if let MarkStatus::DoesNotFit(at) = report.mark {
+        tracing::warn!(mark = %at, "the durable mark does not belong to this log");
+    }
+    if report.malformed_count != 0 {
+        tracing::warn!(count = report.malformed_count, "entries do not decode; skipped");
+    }
+    for name in &report.leftovers {
+        tracing::warn!(name = %name, "unknown name in the log directory; left alone");
+    }
+}
+
+fn fault_path(view: &View, fault: &Fault) -> std::path::PathBuf {
+    let file = view.segments.iter().find(|file| file.number == fault.at.segment);
+    view.storage.path(file.map_or("", |file| &file.name))
+}

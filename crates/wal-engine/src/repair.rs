@@ -1,0 +1,186 @@
+//! Repair: what is cut is first kept, and every step is durable before the next one begins.
+
+use std::ops::Range;
+
+use wal_format::{SegmentHeader, layout};
+use wal_segment::dir::temporary_name;
+use wal_segment::storage::write_all_at;
+use wal_segment::{Access, FileError, Folder, Position, Replace, Storage, StorageFile};
+
+use crate::mark::MarkFile;
+use crate::quarantine::{copy_range, move_segment, save_part};
+use crate::report::Quarantined;
+
+/// A segment as repair sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) number: u64,
+    pub(crate) len: u64,
+}
+
+/// What is to be done, each part taken out when it is done, so that it can be taken up again.
+#[derive(Debug, Default)]
+pub(crate) struct RepairPlan {
+    /// Segments that leave as a whole, by falling number.
+    pub(crate) moves: Vec<Target>,
+    /// A segment that ends earlier, and whether the bytes behind are worth keeping.
+    pub(crate) cut: Option<(Target, u64, bool)>,
+    /// Segments written anew with only these parts of them.
+    pub(crate) rewrites: Vec<(Target, Vec<Range<u64>>)>,
+    /// A file without a byte, that a crash left behind.
+    pub(crate) empty: Option<Target>,
+    /// Where the mark goes before anything is cut.
+    pub(crate) mark_at: Position,
+}
+
+impl RepairPlan {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.moves.is_empty() && self.cut.is_none() && self.rewrites.is_empty() && self.empty.is_none()
+    }
+
+    /// What would be kept, without names: for a report of what would be done.
+    pub(crate) fn preview(&self) -> Vec<Quarantined> {
+        let whole = self.moves.iter().chain(self.rewrites.iter().map(|(target, _)| target));
+        let mut kept: Vec<Quarantined> = whole.map(|target| preview(target, 0)).collect();
+        if let Some((target, at, true)) = &self.cut {
+            kept.push(preview(target, *at));
+        }
+        kept
+    }
+
+    /// Does it. On an error the plan holds what is left; asking again goes on there. Power loss at any
+    /// step leaves a log that the next open reads to the same entries, and repairs further.
+    pub(crate) fn apply(
+        &mut self,
+        storage: &dyn Storage,
+        mark: Option<&mut MarkFile>,
+        kept: &mut Vec<Quarantined>,
+    ) -> Result<(), FileError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        // DURABILITY: repair-mark. A mark above the cut would call the cut log damaged, so both slots
+        // are lowered, durably, before anything goes. Failing here, nothing was changed.
+        if let Some(mark) = mark {
+            mark.write_both(self.mark_at, &[])
+                .map_err(|error| FileError::new("lower the durable mark in", storage.path(""), error))?;
+        }
+        self.move_away(storage, kept)?;
+        self.cut_tail(storage, kept)?;
+        self.rewrite(storage, kept)?;
+        if let Some(target) = &self.empty {
+            remove_if_there(storage, &target.name)?;
+            sync(storage, Folder::Log)?;
+            self.empty = None;
+        }
+        Ok(())
+    }
+
+    fn move_away(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
+        let mut moved = false;
+        // DURABILITY: repair-move. Highest number first: whatever subset of the renames survives, what
+        // is left in the log is a prefix of it, and its fault is found again.
+        while let Some(target) = self.moves.first() {
+            kept.push(move_segment(storage, &target.name, target.number, target.len)?);
+            self.moves.remove(0);
+            moved = true;
+        }
+        if moved {
+            // Before the cut: else power loss could undo a rename after the cut, and a later segment
+            // would follow a log that ends before it.
+            sync(storage, Folder::Quarantine)?;
+            sync(storage, Folder::Log)?;
+        }
+        Ok(())
+    }
+
+    fn cut_tail(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
+        let Some((target, at, keep)) = &self.cut else { return Ok(()) };
+        if *keep && *at < target.len {
+            // DURABILITY: repair-copy. The copy and its name are durable before the original goes.
+            kept.push(save_part(storage, &target.name, target.number, *at..target.len)?);
+            sync(storage, Folder::Quarantine)?;
+            sync(storage, Folder::Log)?;
+        }
+        let failed = |error| FileError::new("cut", storage.path(&target.name), error);
+        let file = storage.open(&target.name, Access::Write).map_err(failed)?;
+        if 1 < file.links().map_err(failed)? {
+            // A backup shares the file: it keeps what it has, and the log gets its own.
+            let first = layout::HEADER_BYTES as u64;
+            let part = first..(*at).max(first);
+            write_anew(storage, target, std::slice::from_ref(&part))?;
+        } else {
+            // DURABILITY: repair-cut. Bytes behind the cut are gone for good only after this sync; until
+            // then the next open finds the same fault and cuts again.
+            file.set_len(*at).map_err(failed)?;
+            file.sync().map_err(failed)?;
+        }
+        self.cut = None;
+        Ok(())
+    }
+
+    fn rewrite(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
+        while let Some((target, parts)) = self.rewrites.first() {
+            kept.push(save_part(storage, &target.name, target.number, 0..target.len)?);
+            sync(storage, Folder::Quarantine)?;
+            sync(storage, Folder::Log)?;
+            write_anew(storage, target, parts)?;
+            self.rewrites.remove(0);
+        }
+        Ok(())
+    }
+}
+
+/// Writes a segment of the given parts beside the old one, then puts it in its place.
+fn write_anew(storage: &dyn Storage, target: &Target, parts: &[Range<u64>]) -> Result<(), FileError> {
+    let temporary = temporary_name(&format!("{}.repair", target.name));
+    let failed = |error| FileError::new("rewrite", storage.path(&target.name), error);
+    remove_if_there(storage, &temporary)?;
+    let source = storage.open(&target.name, Access::Read).map_err(failed)?;
+    let written = || -> std::io::Result<()> {
+        let file = storage.create_new(&temporary)?;
+        write_all_at(&*file, &SegmentHeader::CURRENT.to_bytes(), 0).map_err(|(_, error)| error)?;
+        let mut at = layout::HEADER_BYTES as u64;
+        for part in parts {
+            copy_range(&*source, part.clone(), &*file, at)?;
+            at += part.end.saturating_sub(part.start);
+        }
+        file.sync()
+    };
+    if let Err(error) = written() {
+        let _ = storage.remove(&temporary);
+        return Err(failed(error));
+    }
+    // DURABILITY: repair-rewrite. Until this rename is durable the old file is the segment, and the next
+    // open rewrites it again; at no moment is there neither.
+    storage.rename(&temporary, &target.name, Replace::Allowed).map_err(failed)?;
+    sync(storage, Folder::Log)
+}
+
+/// Writes the same bytes again and syncs them.
+///
+/// After a failed sync the kernel may show pages that the disk never got, and call them clean: only
+/// writing them again makes a sync mean what it says. Used before the first new entry.
+pub(crate) fn write_again(file: &dyn StorageFile, range: Range<u64>) -> std::io::Result<()> {
+    copy_range(file, range.clone(), file, range.start)?;
+    file.sync()
+}
+
+fn preview(target: &Target, offset: u64) -> Quarantined {
+    let bytes = target.len.saturating_sub(offset);
+    Quarantined { name: String::new(), segment: target.number, offset, bytes }
+}
+
+pub(crate) fn remove_if_there(storage: &dyn Storage, name: &str) -> Result<(), FileError> {
+    match storage.remove(name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", storage.path(name), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn sync(storage: &dyn Storage, folder: Folder) -> Result<(), FileError> {
+    storage.sync_folder(folder).map_err(|error| FileError::new("sync the directory", storage.path(""), error))
+}

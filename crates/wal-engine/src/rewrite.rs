@@ -1,0 +1,351 @@
+//! Writes what truncation keeps of a run of segments into temporaries beside them.
+
+use std::io;
+
+use wal_format::{
+    DeletesPayload, Entry, EntryKind, SegmentHeader, SeriesPayload, frame_payload, layout,
+};
+use wal_segment::dir::segment_name;
+use wal_segment::storage::write_all_at;
+use wal_segment::{
+    Access, Advance, Fault, Position, ReadMethod, Reason, SegmentReader, SegmentStats, Storage, StorageFile,
+    Tail, Verdict, header,
+};
+use wal_types::{SeriesRef, varint};
+
+use crate::error::{Error, Result};
+use crate::intent::rewrite_name;
+use crate::recovery::Kept;
+use crate::repair::remove_if_there;
+use crate::wal::is_kept_kind;
+
+/// Bytes collected before one write.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Temporaries that are rubbish until an intent names them: removed when dropped, also when a panic
+/// of `keep` unwinds.
+#[derive(Debug)]
+pub(crate) struct Temporaries<'a> {
+    storage: &'a dyn Storage,
+    names: Vec<String>,
+}
+
+impl<'a> Temporaries<'a> {
+    pub(crate) fn new(storage: &'a dyn Storage) -> Self {
+        Self { storage, names: Vec::new() }
+    }
+
+    /// They are named by a durable intent now, and stay.
+    pub(crate) fn keep(mut self) {
+        self.names.clear();
+    }
+
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.names.append(&mut other.names);
+    }
+}
+
+impl Drop for Temporaries<'_> {
+    fn drop(&mut self) {
+        for name in &self.names {
+            if let Err(error) = remove_if_there(self.storage, name) {
+                tracing::warn!(%error, "cannot remove a temporary; the next open does");
+            }
+        }
+    }
+}
+
+/// A rewritten segment.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) number: u64,
+    pub(crate) stats: SegmentStats,
+    file: Box<dyn StorageFile>,
+    written: u64,
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        write_all_at(&*self.file, &self.buffer, self.written).map_err(|(_, error)| error)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Everything in the file and durable.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.sync()
+    }
+
+    fn cut_back(&mut self, bytes: u64, stats: SegmentStats) -> io::Result<()> {
+        self.stats = stats;
+        match bytes.checked_sub(self.written).and_then(|kept| usize::try_from(kept).ok()) {
+            Some(kept) => self.buffer.truncate(kept),
+            None => {
+                self.buffer.clear();
+                self.file.set_len(bytes)?;
+                self.written = bytes;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much of a run was kept and dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) series_kept: u64,
+    pub(crate) series_dropped: u64,
+    pub(crate) deletes_kept: u64,
+    pub(crate) deletes_dropped: u64,
+    /// Entries left out as a whole.
+    pub(crate) entries_dropped: u64,
+}
+
+/// A run of adjacent old segments, and what is kept of them.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) segments: Vec<Kept>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) tally: Tally,
+    pub(crate) temporaries: Temporaries<'a>,
+    segment_bytes_max: u64,
+    numbers: Vec<u64>,
+}
+
+/// What became of one segment of a run.
+pub(crate) enum SegmentOutcome {
+    /// What is kept of it is in the outputs.
+    Done,
+    /// It cannot be read to its end: nothing of it is in the outputs, and it is left alone.
+    LeftAlone(Fault),
+}
+
+impl<'a> Run<'a> {
+    /// `numbers` are those of the segments that may become part of the run, rising.
+    pub(crate) fn new(storage: &'a dyn Storage, numbers: Vec<u64>, segment_bytes_max: u64) -> Self {
+        Self {
+            segments: Vec::new(),
+            outputs: Vec::new(),
+            tally: Tally::default(),
+            temporaries: Temporaries::new(storage),
+            segment_bytes_max,
+            numbers,
+        }
+    }
+
+    /// Whether the outputs would be what is there already.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        let before: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let after: u64 = self.outputs.iter().map(Output::bytes).sum();
+        self.segments.is_empty() || (self.segments.len() <= self.outputs.len() && before <= after)
+    }
+
+    /// Reads a segment and keeps of it what is wanted.
+    pub(crate) fn take_in(
+        &mut self,
+        segment: &Kept,
+        entry_bytes_max: u64,
+        mint_ms: i64,
+        keep: &mut impl FnMut(SeriesRef) -> bool,
+    ) -> Result<SegmentOutcome> {
+        let storage = self.temporaries.storage;
+        let failed = |error| Error::file("read", storage.path(&segment.name), error);
+        let file = storage.open(&segment.name, Access::Read).map_err(failed)?;
+        let len = file.len().map_err(failed)?;
+        let before = (self.outputs.len(), self.outputs.last().map(|o| (o.bytes(), o.stats)), self.tally);
+        let mut fault = header::check(&*file, len).map_err(failed)?.map(|reason| (0, reason));
+        let mut reader = SegmentReader::new(file, len, entry_bytes_max, ReadMethod::Positioned);
+        while fault.is_none() {
+            match reader.advance().map_err(failed)? {
+                Advance::Entry => {
+                    if let Some((_, entry)) = reader.entry() {
+                        self.sift(&entry, mint_ms, keep)?;
+                    }
+                }
+                Advance::TooLarge { kind, .. } if !is_kept_kind(kind) => self.tally.entries_dropped += 1,
+                Advance::TooLarge { offset, bytes, .. } => {
+                    let have = entry_bytes_max;
+                    let reason =
+                        Reason::Entry(wal_format::EntryFault::PastEnd { frame_bytes: bytes, have });
+                    fault = Some((offset, reason));
+                }
+                Advance::End(Tail::Fault(reason)) => fault = Some((reader.offset(), reason)),
+                Advance::End(_) => break,
+            }
+        }
+        let Some((offset, reason)) = fault else {
+            self.segments.push(segment.clone());
+            return Ok(SegmentOutcome::Done);
+        };
+        let (outputs, last, tally) = before;
+        self.outputs.truncate(outputs);
+        if let (Some(output), Some((bytes, stats))) = (self.outputs.last_mut(), last) {
+            output.cut_back(bytes, stats).map_err(failed)?;
+        }
+        self.tally = tally;
+        let at = Position { segment: segment.number, offset };
+        let fault = Fault { at, reason, verdict: Verdict::Damaged, entry_behind: None };
+        Ok(SegmentOutcome::LeftAlone(fault))
+    }
+
+    fn sift(
+        &mut self,
+        entry: &Entry<'_>,
+        mint_ms: i64,
+        keep: &mut impl FnMut(SeriesRef) -> bool,
+    ) -> Result<()> {
+        match entry.kind {
+            EntryKind::Samples => {
+                self.tally.entries_dropped += 1;
+                Ok(())
+            }
+            EntryKind::Series => self.sift_series(entry, keep),
+            EntryKind::Deletes => self.sift_deletes(entry, mint_ms, keep),
+        }
+    }
+
+    fn sift_series(&mut self, entry: &Entry<'_>, keep: &mut impl FnMut(SeriesRef) -> bool) -> Result<()> {
+        // What does not decode may still be a series to someone: it is kept as it is.
+        let Ok(batch) = SeriesPayload::check(entry.payload) else { return self.put_whole(entry) };
+        let mut payload = Vec::new();
+        let mut stats = SegmentStats { entries: 1, ..SegmentStats::default() };
+        let (mut kept, mut dropped) = (0, 0);
+        for series in batch.iter() {
+            if !keep(series.series_ref) {
+                dropped += 1;
+                continue;
+            }
+            kept += 1;
+            let one = std::iter::once(series.series_ref);
+            stats.add_series(one);
+            payload.extend_from_slice(&series.series_ref.0.to_be_bytes());
+            varint::put_uvarint(&mut payload, series.labels.len() as u64);
+            payload.extend_from_slice(series.labels.raw());
+        }
+        stats.entries = 1;
+        self.tally.series_kept += kept;
+        self.tally.series_dropped += dropped;
+        match (kept, dropped) {
+            (_, 0) => self.put_entry(entry, &stats),
+            (0, _) => {
+                self.tally.entries_dropped += 1;
+                Ok(())
+            }
+            _ => self.put_payload(entry, &payload, &stats),
+        }
+    }
+
+    fn sift_deletes(
+        &mut self,
+        entry: &Entry<'_>,
+        mint_ms: i64,
+        keep: &mut impl FnMut(SeriesRef) -> bool,
+    ) -> Result<()> {
+        let Ok(batch) = DeletesPayload::check(entry.payload) else { return self.put_whole(entry) };
+        let mut payload = Vec::new();
+        let mut rows = Vec::new();
+        let mut dropped = 0;
+        for row in batch.iter() {
+            if row.interval.maxt_ms < mint_ms || !keep(row.series_ref) {
+                dropped += 1;
+                continue;
+            }
+            payload.extend_from_slice(&row.series_ref.0.to_be_bytes());
+            varint::put_uvarint(&mut payload, varint::zigzag(row.interval.mint_ms));
+            varint::put_uvarint(&mut payload, varint::zigzag(row.interval.maxt_ms));
+            rows.push(row);
+        }
+        let mut stats = SegmentStats::default();
+        let kept = rows.len() as u64;
+        stats.add_deletes(rows.into_iter());
+        self.tally.deletes_kept += kept;
+        self.tally.deletes_dropped += dropped;
+        match (kept, dropped) {
+            (_, 0) => self.put_entry(entry, &stats),
+            (0, _) => {
+                self.tally.entries_dropped += 1;
+                Ok(())
+            }
+            _ => self.put_payload(entry, &payload, &stats),
+        }
+    }
+
+    fn put_whole(&mut self, entry: &Entry<'_>) -> Result<()> {
+        let mut stats = SegmentStats::default();
+        stats.add_malformed();
+        self.put_entry(entry, &stats)
+    }
+
+    /// Copies an entry as it is, checksum included.
+    fn put_entry(&mut self, entry: &Entry<'_>, stats: &SegmentStats) -> Result<()> {
+        let length = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let bytes = entry.payload.len() + layout::ENTRY_OVERHEAD_BYTES;
+        self.put(bytes, stats, |buffer| {
+            buffer.push(entry.kind.code());
+            buffer.push(entry.flag);
+            buffer.extend_from_slice(&length);
+            buffer.extend_from_slice(entry.payload);
+            buffer.extend_from_slice(&entry.checksum.to_be_bytes());
+        })
+    }
+
+    fn put_payload(&mut self, entry: &Entry<'_>, payload: &[u8], stats: &SegmentStats) -> Result<()> {
+        let mut framed = Vec::with_capacity(payload.len() + layout::ENTRY_OVERHEAD_BYTES);
+        // A part of an entry that was within the limits is within them.
+        if frame_payload(entry.kind, entry.flag, payload, &mut framed).is_err() {
+            return self.put_entry(entry, stats);
+        }
+        self.put(framed.len(), stats, |buffer| buffer.extend_from_slice(&framed))
+    }
+
+    fn put(&mut self, bytes: usize, stats: &SegmentStats, add: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let frame = bytes as u64;
+        let full = self.outputs.last().is_none_or(|output| {
+            crate::decide::rotates(output.bytes(), frame, self.segment_bytes_max)
+        });
+        // When the run's numbers are used up, its last file takes the rest: only a log written with
+        // larger segments than now gets there.
+        if full && let Some(number) = self.numbers.get(self.outputs.len()).copied() {
+            self.begin_output(number)?;
+        }
+        let storage = self.temporaries.storage;
+        let Some(output) = self.outputs.last_mut() else { return Ok(()) };
+        add(&mut output.buffer);
+        output.stats.merge(stats);
+        if BUFFER_BYTES <= output.buffer.len() {
+            let path = storage.path(&rewrite_name(output.number));
+            output.flush().map_err(|error| Error::file("write to", path, error))?;
+        }
+        Ok(())
+    }
+
+    fn begin_output(&mut self, number: u64) -> Result<()> {
+        let storage = self.temporaries.storage;
+        let name = rewrite_name(number);
+        let failed = |error| Error::file("create", storage.path(&name), error);
+        if let Some(last) = self.outputs.last_mut() {
+            last.finish().map_err(failed)?;
+        }
+        remove_if_there(storage, &name)?;
+        let file = storage.create_new(&name).map_err(failed)?;
+        self.temporaries.names.push(name);
+        let buffer = SegmentHeader::CURRENT.to_bytes().to_vec();
+        self.outputs.push(Output { number, stats: SegmentStats::default(), file, written: 0, buffer });
+        Ok(())
+    }
+}
+
+/// What a rewritten segment is called: the name that its number bears, or the one we would give it.
+pub(crate) fn name_of(number: u64, segments: &[Kept]) -> String {
+    match segments.iter().find(|segment| segment.number == number) {
+        Some(segment) => segment.name.clone(),
+        None => segment_name(number),
+    }
+}

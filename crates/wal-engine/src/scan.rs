@@ -1,0 +1,443 @@
+//! Reads a log's segments in order and judges where that cannot go on.
+//!
+//! The one authority on faults: recovery, the read-only reader and the inspection all read through
+//! it. It yields raw entries; who wants items decodes them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use wal_format::{Entry, EntryFault, frame_bytes, layout};
+use wal_segment::header;
+use wal_segment::storage::read_up_to;
+use wal_segment::{
+    Access, Advance, Fault, Position, ReadMethod, Reason, SegmentFile, SegmentReader, Storage, StorageFile,
+    Tail, Verdict,
+};
+
+use crate::decide::{self, Against, Behind, Place};
+use crate::error::{Error, ErrorKind, Result};
+use crate::mark::{Mark, MarkStatus};
+use crate::report::Gap;
+use crate::view::View;
+
+/// How many files a reader opens at once when it starts, so that a truncation beside it cannot take
+/// them away.
+const OPEN_AT_ONCE: usize = 256;
+
+/// How to scan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScanOptions {
+    /// Go on behind damage.
+    pub(crate) skip_damaged: bool,
+    /// The reading limit for one entry, in bytes.
+    pub(crate) entry_bytes_max: u64,
+    pub(crate) method: ReadMethod,
+    /// A writer is at work: what is unfinished at the very end is no fault.
+    pub(crate) live: bool,
+    /// Start here, at an entry of this segment, instead of at the beginning.
+    pub(crate) from: Option<Position>,
+}
+
+/// What comes next in the log.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// An entry with a valid checksum.
+    Entry { at: Position, entry: Entry<'a> },
+    /// The log cannot be read on. Nothing comes after it.
+    Fault(Fault),
+    /// Damage was stepped over.
+    Gap(Gap, Fault),
+    /// A segment is finished.
+    SegmentEnd(Finished),
+}
+
+/// What an advance came to.
+pub(crate) enum Moved {
+    ToEntry,
+    Event(Event<'static>),
+}
+
+/// A segment that was read to where it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    pub(crate) file: SegmentFile,
+    /// Bytes in the file.
+    pub(crate) len: u64,
+    /// Where entries end, before any tail.
+    pub(crate) end: u64,
+    pub(crate) ends: SegmentEnd,
+}
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SegmentEnd {
+    /// Exactly behind its last entry.
+    Exact,
+    /// In zeros: space prepared and not used.
+    Zeros {
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A writer is adding to it at this moment.
+    Live,
+    /// At a fault.
+    Fault(Reason),
+}
+
+impl std::fmt::Display for SegmentEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact => f.write_str("exact"),
+            Self::Zeros { bytes } => write!(f, "{bytes} zero bytes"),
+            Self::Live => f.write_str("live"),
+            Self::Fault(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+/// A pass over the segments of a view.
+pub(crate) struct Scan {
+    storage: Arc<dyn Storage>,
+    options: ScanOptions,
+    segments: Vec<SegmentFile>,
+    opened: VecDeque<Opened>,
+    next: usize,
+    current: Option<Current>,
+    mark: Option<Mark>,
+    pub(crate) mark_status: MarkStatus,
+    ended: bool,
+}
+
+struct Opened {
+    index: usize,
+    file: Box<dyn StorageFile>,
+    len: u64,
+}
+
+struct Current {
+    file: SegmentFile,
+    reader: SegmentReader,
+    place: Place,
+    mark_fits: bool,
+}
+
+impl Scan {
+    pub(crate) fn new(view: &View, options: ScanOptions) -> Result<Self> {
+        let mut scan = Self {
+            storage: Arc::clone(&view.storage),
+            options,
+            segments: view.segments.clone(),
+            opened: VecDeque::new(),
+            next: 0,
+            current: None,
+            mark: view.mark.clone(),
+            mark_status: view.mark_status,
+            ended: false,
+        };
+        if let Some(from) = options.from {
+            scan.next = scan.segments.partition_point(|segment| segment.number < from.segment);
+        }
+        for index in scan.next..scan.segments.len().min(scan.next + OPEN_AT_ONCE) {
+            let Some(opened) = scan.open(index)? else { break };
+            scan.opened.push_back(opened);
+        }
+        Ok(scan)
+    }
+
+    /// The segment and offset reached: everything before was yielded.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let current = self.current.as_ref()?;
+        Some(Position { segment: current.file.number, offset: current.reader.offset() })
+    }
+
+    /// A second handle on the current segment's file, its length and name, for reading elsewhere.
+    pub(crate) fn current_file(&self) -> Option<(&SegmentFile, &dyn StorageFile, u64)> {
+        let current = self.current.as_ref()?;
+        Some((&current.file, current.reader.file(), current.reader.len_bytes()))
+    }
+
+    /// Goes on behind entries that were read by other means.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        if let Some(current) = &mut self.current {
+            current.reader.seek(offset);
+        }
+    }
+
+    /// Whether there are segments behind the ones finished.
+    pub(crate) fn has_more(&self) -> bool {
+        self.next < self.segments.len()
+    }
+
+    /// Gives up the current segment at a fault, and says how far it was read.
+    pub(crate) fn abandon(&mut self, reason: Reason) -> Option<Finished> {
+        let current = self.current.take()?;
+        Some(Finished {
+            len: current.reader.len_bytes(),
+            end: current.reader.offset(),
+            file: current.file,
+            ends: SegmentEnd::Fault(reason),
+        })
+    }
+
+    /// Opens the next segment, if none is open, without reading entries. `None` at the end, or when
+    /// its header is at fault: `next` tells.
+    pub(crate) fn enter(&mut self) -> Result<Option<Event<'static>>> {
+        while self.current.is_none() && !self.ended {
+            if let Some(event) = self.enter_next()? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next event; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>> {
+        Ok(match self.advance()? {
+            None => None,
+            Some(Moved::ToEntry) => self.entry().map(|(at, entry)| Event::Entry { at, entry }),
+            Some(Moved::Event(event)) => Some(event),
+        })
+    }
+
+    /// Like `next`, without borrowing the entry: `entry` has it.
+    pub(crate) fn advance(&mut self) -> Result<Option<Moved>> {
+        if let Some(event) = self.enter()? {
+            return Ok(Some(Moved::Event(event)));
+        }
+        let Some(current) = &mut self.current else { return Ok(None) };
+        match current.reader.advance() {
+            Err(error) => Err(read_error(&*self.storage, &current.file, error)),
+            Ok(Advance::Entry) => Ok(Some(Moved::ToEntry)),
+            Ok(Advance::TooLarge { offset, bytes, .. }) => {
+                Err(too_large(&*self.storage, &current.file, offset, bytes))
+            }
+            Ok(Advance::End(tail)) => self.tail(tail).map(|event| Some(Moved::Event(event))),
+        }
+    }
+
+    /// The entry that `advance` moved to.
+    pub(crate) fn entry(&self) -> Option<(Position, Entry<'_>)> {
+        let current = self.current.as_ref()?;
+        let (offset, entry) = current.reader.entry()?;
+        Some((Position { segment: current.file.number, offset }, entry))
+    }
+
+    /// What the end of the current segment means.
+    fn tail(&mut self, tail: Tail) -> Result<Event<'static>> {
+        let Some(current) = &mut self.current else { return Ok(self.stop()) };
+        let end = current.reader.offset();
+        let below_mark = match &self.mark {
+            Some(mark) if current.mark_fits && end < mark.position.offset => Some(mark.position.offset),
+            _ => None,
+        };
+        let reason = match (tail, below_mark) {
+            (Tail::Fault(reason), _) => reason,
+            (_, Some(mark)) => Reason::EndsBelowMark { mark },
+            (Tail::Exact, None) => return Ok(self.finish(SegmentEnd::Exact)),
+            (Tail::Zeros { bytes }, None) => return Ok(self.finish(SegmentEnd::Zeros { bytes })),
+        };
+        let against = if below_mark.is_some() || self.is_witness(&reason) {
+            Against::BelowMark
+        } else if self.current.as_ref().is_some_and(|current| current.mark_fits) {
+            Against::AboveMark
+        } else {
+            Against::Unmarked
+        };
+        self.judge(end, reason, against)
+    }
+
+    /// Whether a checksum fault is in the stored checksum of an entry that the mark names.
+    fn is_witness(&self, reason: &Reason) -> bool {
+        let Some(current) = &self.current else { return false };
+        match (reason, &self.mark) {
+            (Reason::Entry(EntryFault::Checksum { computed, .. }), Some(mark)) => {
+                mark.position.segment == current.file.number && mark.has_checksum(*computed)
+            }
+            _ => false,
+        }
+    }
+
+    fn judge(&mut self, offset: u64, reason: Reason, against: Against) -> Result<Event<'static>> {
+        let Some(current) = &mut self.current else { return Ok(self.stop()) };
+        if self.options.live && current.place == Place::Last && against != Against::BelowMark {
+            return Ok(self.finish(SegmentEnd::Live));
+        }
+        let place = current.place;
+        let skip = self.options.skip_damaged;
+        let wanted = skip || decide::needs_search(place, against, &reason) || tells_of_entries(&reason);
+        let failed = |error| read_error(&*self.storage, &current.file, error);
+        let (behind, entry_behind) = if wanted {
+            let search = current.reader.search(offset + 1).map_err(failed)?;
+            match (search.found, search.exhausted) {
+                (Some(found), _) => (Behind::Entry, Some(found)),
+                (None, true) => (Behind::Unknown, None),
+                (None, false) => (Behind::Nothing, None),
+            }
+        } else {
+            (Behind::Unknown, None)
+        };
+        let verdict = decide::verdict(place, against, &reason, behind);
+        let at = Position { segment: current.file.number, offset };
+        let fault = Fault { at, reason, verdict, entry_behind };
+        if !skip || verdict != Verdict::Damaged {
+            self.ended = true;
+            return Ok(Event::Fault(fault));
+        }
+        // The extent that the damaged entry claims is believed first, if an entry or the end follows
+        // it there: a label's text may look like an entry, and the claim is what keeps us out of it.
+        let failed = |error| read_error(&*self.storage, &current.file, error);
+        let len = current.reader.len_bytes();
+        let mut head = [0_u8; layout::FRAME_HEADER_BYTES];
+        let have = read_up_to(current.reader.file(), &mut head, offset, len).map_err(failed)?;
+        let claimed = frame_bytes(head.get(..have).unwrap_or_default())
+            .and_then(|(_, bytes)| offset.checked_add(bytes))
+            .filter(|end| *end <= len);
+        let resume = match claimed {
+            Some(end) if current.reader.is_boundary(end).map_err(failed)? => end,
+            _ => entry_behind.unwrap_or(len),
+        };
+        current.reader.seek(resume);
+        Ok(Event::Gap(Gap { from: at, to_offset: resume, reason }, fault))
+    }
+
+    fn finish(&mut self, ends: SegmentEnd) -> Event<'static> {
+        match self.current.take() {
+            None => self.stop(),
+            Some(current) => Event::SegmentEnd(Finished {
+                len: current.reader.len_bytes(),
+                end: current.reader.offset(),
+                file: current.file,
+                ends,
+            }),
+        }
+    }
+
+    /// Not reached: every caller has a current segment. Ends the pass rather than panic.
+    fn stop(&mut self) -> Event<'static> {
+        self.ended = true;
+        Event::SegmentEnd(Finished {
+            file: SegmentFile { number: 0, name: String::new(), bytes: 0, regular: true },
+            len: 0,
+            end: 0,
+            ends: SegmentEnd::Exact,
+        })
+    }
+
+    fn open(&self, index: usize) -> Result<Option<Opened>> {
+        let Some(file) = self.segments.get(index) else { return Ok(None) };
+        if !file.regular {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            return Err(read_error(&*self.storage, file, error));
+        }
+        let opened = self
+            .storage
+            .open(&file.name, Access::Read)
+            .and_then(|opened| opened.len().map(|len| Opened { index, file: opened, len }));
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::new(
+                ErrorKind::NoSuchPosition,
+                format!("segment {} was truncated away while the log was being read", file.number),
+                "read the log again",
+            )
+            .with_path(self.storage.path(&file.name))),
+            // Not now; it is opened when its turn comes and others are closed.
+            Err(error) if index != self.next && error.raw_os_error().is_some() => Ok(None),
+            Err(error) => Err(read_error(&*self.storage, file, error)),
+        }
+    }
+
+    /// Takes up the next segment and looks at its header.
+    fn enter_next(&mut self) -> Result<Option<Event<'static>>> {
+        let index = self.next;
+        let opened = match self.opened.pop_front() {
+            Some(opened) if opened.index == index => Some(opened),
+            _ => self.open(index)?,
+        };
+        let (Some(opened), Some(file)) = (opened, self.segments.get(index).cloned()) else {
+            self.ended = true;
+            return Ok(None);
+        };
+        self.next += 1;
+        let failed = |error| read_error(&*self.storage, &file, error);
+        let header = header::check(&*opened.file, opened.len).map_err(failed)?;
+        let mut mark_fits = false;
+        if let Some(mark) = &self.mark
+            && mark.position.segment == file.number
+            && header.is_none()
+            && mark.fits(&*opened.file, opened.len).map_err(failed)?
+        {
+            mark_fits = true;
+            self.mark_status = MarkStatus::Fits(mark.position);
+        }
+        let place = if self.next == self.segments.len() { Place::Last } else { Place::Earlier };
+        let Opened { file: handle, len, .. } = opened;
+        let (limit, method) = (self.options.entry_bytes_max, self.options.method);
+        let reader = SegmentReader::new(handle, len, limit, method);
+        let number = file.number;
+        self.current = Some(Current { file, reader, place, mark_fits });
+        match header {
+            None => {
+                if let Some(from) = self.options.from.take_if(|from| from.segment == number) {
+                    self.skip_to(from.offset);
+                }
+                Ok(None)
+            }
+            Some(reason) => self.header_fault(reason, place).map(Some),
+        }
+    }
+
+    fn header_fault(&mut self, reason: Reason, place: Place) -> Result<Event<'static>> {
+        if let Reason::UnsupportedVersion(_) = reason {
+            let Some(current) = &self.current else { return Ok(self.stop()) };
+            self.ended = true;
+            let at = Position { segment: current.file.number, offset: 4 };
+            return Ok(Event::Fault(Fault {
+                at,
+                reason,
+                verdict: Verdict::Unsupported,
+                entry_behind: None,
+            }));
+        }
+        if reason == Reason::Empty && place == Place::Last {
+            self.skip_to(0);
+            return Ok(self.finish(SegmentEnd::Exact));
+        }
+        // Only the header may be at fault: then entries begin where they should. The reader stands
+        // there already; it is looked at by searching from the byte behind offset 0.
+        let event = self.judge(0, reason, Against::Unmarked)?;
+        if let Event::Gap(gap, fault) = event {
+            let first = layout::HEADER_BYTES as u64;
+            let Some(current) = &mut self.current else { return Ok(self.stop()) };
+            let failed = |error| read_error(&*self.storage, &current.file, error);
+            let to_offset = match current.reader.is_boundary(first).map_err(failed)? {
+                true if first < current.reader.len_bytes() => first,
+                _ => gap.to_offset,
+            };
+            current.reader.seek(to_offset);
+            return Ok(Event::Gap(Gap { to_offset, ..gap }, fault));
+        }
+        Ok(event)
+    }
+}
+
+/// Reasons where the report says whether entries lie behind, though the verdict does not need it.
+fn tells_of_entries(reason: &Reason) -> bool {
+    matches!(reason, Reason::AfterEndMark { .. })
+}
+
+fn too_large(storage: &dyn Storage, file: &SegmentFile, offset: u64, bytes: u64) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!("a valid entry of {bytes} bytes is above the reading limit"),
+        "raise read_entry_bytes_max; nothing is wrong with the log",
+    )
+    .with_path(storage.path(&file.name))
+    .with_position(Position { segment: file.number, offset })
+}
+
+fn read_error(storage: &dyn Storage, file: &SegmentFile, error: io::Error) -> Error {
+    Error::file("read", storage.path(&file.name), error)
+}

@@ -1,0 +1,188 @@
+//! What the log's handle and its background thread share, and the thread itself.
+
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use wal_segment::{Prepared, Storage};
+
+use crate::append::Appender;
+use crate::commit::Commits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{self, Io};
+use crate::metrics::Counters;
+use crate::options::WalOptions;
+use crate::view::next_after;
+
+/// How often the durable mark is synced, off the path of commits.
+const MARK_SYNC_INTERVAL: Duration = Duration::from_secs(3);
+
+/// The parts of a running log. Locks are taken in this order, never the other way: truncation, I/O,
+/// then either of prepared, appender or commits.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: WalOptions,
+    pub(crate) appender: Mutex<Appender>,
+    pub(crate) io: Mutex<Io>,
+    pub(crate) commits: Commits,
+    pub(crate) counters: Counters,
+    /// The next segment, made ahead of need.
+    pub(crate) prepared: Mutex<Option<(u64, Prepared)>>,
+    pub(crate) signal: Signal,
+    pub(crate) gate: Gate,
+}
+
+/// Wakes the background thread.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    state: Mutex<Wish>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    work: bool,
+    stop: bool,
+}
+
+impl Signal {
+    /// There is something to write, to sync or to prepare.
+    pub(crate) fn work(&self) {
+        let mut wish = self.state.lock();
+        if !wish.work {
+            wish.work = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// The thread is to end.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stop = true;
+        self.changed.notify_one();
+    }
+
+    /// Blocks until there is a wish or the time has come.
+    fn wait(&self, until: Instant) -> Wish {
+        let mut wish = self.state.lock();
+        while !wish.work && !wish.stop {
+            if self.changed.wait_until(&mut wish, until).timed_out() {
+                break;
+            }
+        }
+        let heard = *wish;
+        wish.work = false;
+        heard
+    }
+}
+
+/// Lets one truncation or backup in at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    inside: Mutex<Option<ThreadId>>,
+    left: Condvar,
+}
+
+/// Leaves the gate when dropped, also when a panic unwinds.
+#[derive(Debug)]
+pub(crate) struct GateGuard<'a>(&'a Gate);
+
+impl Gate {
+    /// Waits for its turn. From within the `keep` of a running truncation that would be for ever, so it
+    /// is an error there.
+    pub(crate) fn enter(&self) -> Result<GateGuard<'_>> {
+        let me = std::thread::current().id();
+        let mut inside = self.inside.lock();
+        while let Some(other) = *inside {
+            if other == me {
+                return Err(Error::new(
+                    ErrorKind::Nested,
+                    "a truncation or backup was asked for from within a truncation",
+                    "let `keep` return first",
+                ));
+            }
+            self.left.wait(&mut inside);
+        }
+        *inside = Some(me);
+        Ok(GateGuard(self))
+    }
+}
+
+impl Drop for GateGuard<'_> {
+    fn drop(&mut self) {
+        *self.0.inside.lock() = None;
+        self.0.left.notify_one();
+    }
+}
+
+impl Shared {
+    /// Writes and syncs everything accepted so far.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.io.lock().sync(self)
+    }
+
+    /// Prepares the next segment when the active one is half full, away from everybody's path.
+    fn prepare_if_due(&self) {
+        // Held while the file is made: a rotation that needs it meanwhile waits for this one instead of
+        // making another of the same name.
+        let mut slot = self.prepared.lock();
+        let end = self.appender.lock().end();
+        if end.offset <= self.options.segment_bytes_max / 2 {
+            return;
+        }
+        let Ok(number) = next_after(end.segment) else { return };
+        if slot.as_ref().is_some_and(|(ready, _)| *ready == number) {
+            return;
+        }
+        match io::prepare(&*self.storage, number, &self.options) {
+            Ok(prepared) => *slot = Some((number, prepared)),
+            Err(error) => tracing::debug!(%error, "cannot prepare the next segment ahead of need"),
+        }
+    }
+
+    /// Removes a prepared segment that will not be used.
+    pub(crate) fn discard_prepared(&self) {
+        if let Some((_, prepared)) = self.prepared.lock().take()
+            && let Err(error) = self.storage.remove(&prepared.name)
+        {
+            tracing::debug!(%error, "cannot remove a prepared segment; the next open does");
+        }
+    }
+}
+
+/// The background thread: the only clock of the log. Writes full buffers, syncs for those who wait,
+/// prepares the next segment, keeps the flush interval, and now and then makes the mark durable.
+pub(crate) fn run(shared: &Shared) {
+    let mut next_mark = Instant::now() + MARK_SYNC_INTERVAL;
+    let mut next_flush = shared.options.flush_interval.map(|interval| Instant::now() + interval);
+    loop {
+        let until = next_flush.map_or(next_mark, |flush| flush.min(next_mark));
+        let wish = shared.signal.wait(until);
+        if wish.stop {
+            return;
+        }
+        if shared.commits.has_waiters() {
+            // Failures are told to the waiters.
+            let _ = shared.sync();
+        } else if wish.work {
+            let _ = shared.io.lock().flush(shared, false);
+        }
+        if wish.work {
+            shared.prepare_if_due();
+        }
+        let now = Instant::now();
+        if let (Some(due), Some(interval)) = (next_flush, shared.options.flush_interval)
+            && due <= now
+        {
+            if let Err(error) = shared.sync() {
+                tracing::error!(%error, "background sync failed");
+            }
+            next_flush = Some(Instant::now() + interval);
+        }
+        if next_mark <= now {
+            shared.io.lock().sync_mark();
+            next_mark = Instant::now() + MARK_SYNC_INTERVAL;
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The log: one handle, shared by all threads that append, commit and truncate.
+
+use std::io as stdio;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use wal_format::{EntryKind, ItemTooLarge};
+use wal_segment::{LockGuard, OsStorage, Position, SegmentStats, Storage};
+use wal_types::{Sample, Series, SeriesRef, Stone};
+
+use crate::append::{Appender, Condition, Framed, Placed, with_frame_buffer};
+use crate::backup::{self, BackupReport};
+use crate::commit::{Commits, own_slot};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{Io, IoStart};
+use crate::mark::{MarkFile, Trail};
+use crate::metrics::{Counters, WalMetrics};
+use crate::options::WalOptions;
+use crate::recovery::{AppendAt, Kept, Recovery};
+use crate::repair::RepairPlan;
+use crate::shared::{self, Gate, Shared, Signal};
+use crate::truncate::{self, TruncateReport};
+
+/// A write-ahead log that is open for appending.
+///
+/// Shared by reference between threads; all methods may run beside each other. Appending touches no
+/// file: [`commit`](Self::commit) or [`sync`](Self::sync) make entries durable, or the flush interval
+/// does. Dropping the log writes what is in memory, syncs nothing, and logs a failure;
+/// [`close`](Self::close) is the way that reports.
+#[derive(Debug)]
+pub struct Wal {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    dir: PathBuf,
+    closed: bool,
+    _lock: LockGuard,
+}
+
+/// What recovery hands over.
+pub(crate) struct Start {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) lock: LockGuard,
+    pub(crate) options: WalOptions,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) append_at: AppendAt,
+    pub(crate) mark: Option<MarkFile>,
+    pub(crate) trail: Trail,
+    pub(crate) repair: Option<RepairPlan>,
+}
+
+impl Wal {
+    /// Takes the writer's lock on the log in `dir`, which is created if it is missing, and looks at
+    /// what is there. Entries can be appended after [`Recovery::replay`]. Blocks on file I/O.
+    ///
+    /// # Errors
+    /// When another writer holds the log, `dir` is no directory, a segment has an unknown version, or
+    /// a file cannot be read. Nothing is changed then.
+    pub fn open(dir: impl AsRef<Path>, options: WalOptions) -> Result<Recovery> {
+        let storage = OsStorage::new(dir.as_ref(), options.modes);
+        Recovery::open(Arc::new(storage), options)
+    }
+
+    /// Like [`open`](Self::open), on any storage: a simulated disk, one that fails, one that records.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_storage(storage: Arc<dyn Storage>, options: WalOptions) -> Result<Recovery> {
+        Recovery::open(storage, options)
+    }
+
+    pub(crate) fn start(start: Start) -> Result<Self> {
+        let Start { storage, lock, options, kept, append_at, mark, trail, repair } = start;
+        let end = append_at.position();
+        let mut appender = Appender::new(end, options.buffer_bytes, options.segment_bytes_max);
+        if repair.is_some() {
+            appender.condition = Condition::Stalled;
+        }
+        let dir = storage.path("");
+        let io = Io::start(IoStart {
+            storage: Arc::clone(&storage),
+            options: options.clone(),
+            kept,
+            append_at,
+            mark,
+            trail,
+            repair,
+        })?;
+        let wants_thread = options.background_thread;
+        let shared = Arc::new(Shared {
+            storage,
+            options,
+            appender: Mutex::new(appender),
+            io: Mutex::new(io),
+            commits: Commits::new(end),
+            counters: Counters::default(),
+            prepared: Mutex::new(None),
+            signal: Signal::default(),
+            gate: Gate::default(),
+        });
+        let mut wal = Self { shared, thread: None, dir, closed: false, _lock: lock };
+        if wants_thread {
+            let shared = Arc::clone(&wal.shared);
+            let spawned =
+                std::thread::Builder::new().name("wal".to_owned()).spawn(move || shared::run(&shared));
+            match spawned {
+                Ok(thread) => wal.thread = Some(thread),
+                Err(error) => return Err(Error::file("start the thread of", wal.dir.clone(), error)),
+            }
+        }
+        Ok(wal)
+    }
+
+    /// Logs series. Returns the position behind the last entry, to be committed; an empty batch
+    /// returns the current end and writes nothing. Does not wait for the disk, unless both buffers are
+    /// full: then it writes one.
+    ///
+    /// A batch above the entry limit is split, and then survives entry by entry.
+    ///
+    /// # Errors
+    /// An item above the entry limit, a full disk (nothing of this batch is in then, or a first part of
+    /// a split one), or a poisoned log.
+    pub fn log_series(&self, batch: &[Series]) -> Result<Position> {
+        self.log(batch, wal_format::frame_series, |stats, part| {
+            stats.add_series(part.iter().map(|series| series.series_ref));
+        })
+    }
+
+    /// Logs samples; like [`log_series`](Self::log_series).
+    ///
+    /// # Errors
+    /// As for [`log_series`](Self::log_series).
+    pub fn log_samples(&self, batch: &[Sample]) -> Result<Position> {
+        self.log(batch, wal_format::frame_samples, SegmentStats::add_samples)
+    }
+
+    /// Logs deletes, a row for each interval; like [`log_series`](Self::log_series). A stone without
+    /// intervals writes nothing.
+    ///
+    /// # Errors
+    /// As for [`log_series`](Self::log_series).
+    pub fn log_deletes(&self, batch: &[Stone]) -> Result<Position> {
+        self.log(batch, wal_format::frame_deletes, |stats, part| {
+            stats.add_deletes(part.iter().flat_map(Stone::rows));
+        })
+    }
+
+    /// Makes everything before `position` durable, in whatever segment it lies, and returns when it
+    /// is. Blocks on a sync, shared with everyone who waits at the moment.
+    ///
+    /// A position at or below the durable one answers yes at once, also when the log is poisoned.
+    ///
+    /// # Errors
+    /// A position behind the end; a full disk (the entries stay in memory, in order, and the next call
+    /// tries again); a failed sync, which poisons the log. A commit refused may still become durable.
+    pub fn commit(&self, position: Position) -> Result<()> {
+        let shared = &*self.shared;
+        if position <= shared.commits.durable() {
+            return Ok(());
+        }
+        {
+            let appender = shared.appender.lock();
+            let end = appender.end();
+            if end < position {
+                let next = "commit a position that a log_* call of this log returned";
+                return Err(Error::new(
+                    ErrorKind::BeyondEnd,
+                    format!("position {position} is behind the end of the log, {end}"),
+                    next,
+                ));
+            }
+            if let Condition::Poisoned(cause) = &appender.condition {
+                return Err(Error::poisoned(cause));
+            }
+        }
+        // Nobody else at it: the shortest way is our own. Otherwise wait for the thread, which syncs
+        // once for all who wait.
+        if self.thread.is_some() {
+            let free = if shared.commits.has_waiters() { None } else { shared.io.try_lock() };
+            let Some(mut io) = free else {
+                let slot = own_slot();
+                if shared.commits.enqueue(position, Arc::clone(&slot)) {
+                    shared.signal.work();
+                    return slot.wait();
+                }
+                return Ok(());
+            };
+            return self.sync_up_to(&mut io, position);
+        }
+        self.sync_up_to(&mut shared.io.lock(), position)
+    }
+
+    fn sync_up_to(&self, io: &mut Io, position: Position) -> Result<()> {
+        // Whoever held the lock before may have done it already.
+        if position <= self.shared.commits.durable() {
+            return Ok(());
+        }
+        let synced = io.sync(&self.shared);
+        // A full disk behind this position is not this commit's failure.
+        if position <= self.shared.commits.durable() { Ok(()) } else { synced }
+    }
+
+    /// Makes everything logged so far durable. Blocks on a sync.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub fn sync(&self) -> Result<()> {
+        let end = self.end();
+        // Asked even when everything is durable already, so that a poisoned or stalled log says so.
+        self.shared.sync()?;
+        self.commit(end)
+    }
+
+    /// The position behind the last entry logged.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.shared.appender.lock().end()
+    }
+
+    /// Everything before this position is durable.
+    #[must_use]
+    pub fn durable_position(&self) -> Position {
+        self.shared.commits.durable()
+    }
+
+    /// Drops what is older than `mint_ms` (milliseconds): sealed segments without a sample at or after
+    /// it are rewritten to the series for which `keep` says yes and the deletes of those that still
+    /// reach to `mint_ms`, or removed where nothing of them is kept. The segment being appended to is
+    /// never touched. Blocks on file I/O; appends, commits and readers go on meanwhile, and `keep` runs
+    /// with no lock of theirs held, so it may append and commit. Durable when it returns.
+    ///
+    /// A segment that is damaged is left as it is, and reported. On a full disk, prepared space and the
+    /// reserve are given back first, and runs of segments that keep nothing go first.
+    ///
+    /// # Errors
+    /// An I/O error: then nothing was changed, or the log is poisoned and the next open finishes the
+    /// truncation. [`ErrorKind::Nested`] from within `keep`.
+    pub fn truncate(&self, mint_ms: i64, keep: impl FnMut(SeriesRef) -> bool) -> Result<TruncateReport> {
+        let _inside = self.shared.gate.enter()?;
+        let done = truncate::run(&self.shared, mint_ms, keep);
+        let counters = &self.shared.counters;
+        match &done {
+            Ok(report) => {
+                Counters::add(&counters.truncations, 1);
+                Counters::add(&counters.corruptions, report.damaged.len() as u64);
+                tracing::info!(mint_ms, removed = report.segments_removed, kept = report.series_kept, "log truncated");
+            }
+            Err(error) => {
+                Counters::add(&counters.truncations_failed, 1);
+                tracing::error!(%error, mint_ms, "truncation failed");
+            }
+        }
+        done
+    }
+
+    /// Copies the log, as it is at this moment, into a directory that is absent or empty, while it is
+    /// being appended to. Sealed segments are hard-linked where the file system can, else copied. The
+    /// copy is durable when this returns; it opens like any log. Blocks on file I/O; truncations wait.
+    ///
+    /// # Errors
+    /// When the directory is not empty, a file cannot be copied, or the log cannot write.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<BackupReport> {
+        let _inside = self.shared.gate.enter()?;
+        backup::run(&self.shared, to.as_ref())
+    }
+
+    /// A snapshot of the counters.
+    #[must_use]
+    pub fn metrics(&self) -> WalMetrics {
+        let shared = &self.shared;
+        let (condition, end) = {
+            let appender = shared.appender.lock();
+            (appender.condition.clone(), appender.end())
+        };
+        let (disk_bytes, segments) = shared.io.lock().disk();
+        WalMetrics {
+            segment: end.segment,
+            segments,
+            disk_bytes,
+            poisoned: u64::from(matches!(condition, Condition::Poisoned(_))),
+            disk_full: u64::from(matches!(condition, Condition::Stalled)),
+            ..shared.counters.snapshot()
+        }
+    }
+
+    /// The log's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Ends the log: everything logged is durable, files are trimmed to their last entry, the thread
+    /// has ended, and the lock is free.
+    ///
+    /// # Errors
+    /// What failed, if anything: entries not yet durable may be lost then. The lock is free all the
+    /// same.
+    pub fn close(mut self) -> Result<()> {
+        self.stop_thread();
+        self.closed = true;
+        let closed = self.shared.io.lock().close(&self.shared);
+        self.shared.discard_prepared();
+        if closed.is_ok() {
+            tracing::info!(end = %self.end(), "log closed");
+        }
+        closed
+    }
+
+    fn stop_thread(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.shared.signal.stop();
+            if thread.join().is_err() {
+                tracing::error!("the log's thread panicked");
+            }
+        }
+    }
+
+    /// Encodes and places a batch, split where it passes the entry limit.
+    fn log<T>(
+        &self,
+        batch: &[T],
+        frame: fn(&[T], u32, &mut Vec<u8>) -> std::result::Result<wal_format::Framed, ItemTooLarge>,
+        count: fn(&mut SegmentStats, &[T]),
+    ) -> Result<Position> {
+        let mut rest = batch;
+        let mut end = None;
+        while !rest.is_empty() {
+            end = with_frame_buffer(|buffer| {
+                let limit = self.shared.options.entry_bytes_max;
+                let framed = frame(rest, limit, buffer).map_err(too_large)?;
+                let (part, behind) = rest.split_at(framed.items.min(rest.len()));
+                rest = behind;
+                if framed.bytes == 0 {
+                    return Ok(end);
+                }
+                let mut stats = SegmentStats::default();
+                count(&mut stats, part);
+                let entry = Framed { bytes: buffer, checksum: framed.checksum, stats: &stats };
+                self.append(&entry).map(Some)
+            })?;
+        }
+        match end {
+            Some(end) => Ok(end),
+            None => self.usable_end(),
+        }
+    }
+
+    /// The end, if the log takes entries.
+    fn usable_end(&self) -> Result<Position> {
+        let appender = self.shared.appender.lock();
+        match &appender.condition {
+            Condition::Poisoned(cause) => Err(Error::poisoned(cause)),
+            _ => Ok(appender.end()),
+        }
+    }
+
+    fn append(&self, entry: &Framed<'_>) -> Result<Position> {
+        let shared = &*self.shared;
+        loop {
+            let placed = shared.appender.lock().place(entry)?;
+            match placed {
+                Placed::At { end, wake } => {
+                    Counters::add(&shared.counters.appended_entries, 1);
+                    Counters::add(&shared.counters.appended_bytes, entry.bytes.len() as u64);
+                    if wake && self.thread.is_some() {
+                        shared.signal.work();
+                    }
+                    return Ok(end);
+                }
+                Placed::Full => shared.io.lock().flush(shared, false)?,
+                // Every call tries again: the disk may have room by now.
+                Placed::Refused(Condition::Stalled) => shared.io.lock().flush(shared, true)?,
+                Placed::Refused(Condition::Poisoned(cause)) => return Err(Error::poisoned(&cause)),
+                Placed::Refused(Condition::Open) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.stop_thread();
+        if self.closed {
+            return;
+        }
+        if let Err(error) = self.shared.io.lock().flush(&self.shared, true) {
+            tracing::error!(%error, "dropping the log lost entries that were not written");
+        }
+        self.shared.discard_prepared();
+        let unsynced = self.shared.counters.written_bytes.load(Ordering::Relaxed)
+            - self.shared.counters.synced_bytes.load(Ordering::Relaxed);
+        tracing::debug!(unsynced, "log dropped without close");
+    }
+}
+
+/// The directory of a log must be there for those who only look.
+pub(crate) fn require_directory(dir: &Path) -> Result<()> {
+    match std::fs::metadata(dir) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(not_a_directory(dir, "is not a directory")),
+        Err(error) if error.kind() == stdio::ErrorKind::NotFound => {
+            Err(not_a_directory(dir, "does not exist"))
+        }
+        Err(error) => Err(Error::file("read", dir.to_path_buf(), error)),
+    }
+}
+
+fn not_a_directory(dir: &Path, what: &str) -> Error {
+    Error::new(
+        ErrorKind::NotADirectory,
+        format!("{} {what}", dir.display()),
+        "give the directory that holds the segments (000001 and so on)",
+    )
+    .with_path(dir.to_path_buf())
+}
+
+pub(crate) fn locked(dir: &Path, who: &str) -> Error {
+    Error::new(
+        ErrorKind::Locked,
+        format!("the log in {} is in use by {who}", dir.display()),
+        "stop that process first; reading commands work beside it",
+    )
+    .with_path(dir.to_path_buf())
+}
+
+fn too_large(error: ItemTooLarge) -> Error {
+    let next = "split the item, or raise entry_bytes_max";
+    Error::new(ErrorKind::TooLarge, "an item is above the entry limit", next).with_cause(&error)
+}
+
+/// Whether truncation looks into entries of this kind.
+pub(crate) fn is_kept_kind(kind: EntryKind) -> bool {
+    kind != EntryKind::Samples
+}
