@@ -119,6 +119,13 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<&[
     bytes.get(offset..)?.first_chunk()
 }
 
+/// The sixteen bytes at `offset` as two numbers, first bytes lowest, if they are there.
+#[inline(always)]
+pub(crate) fn words_at(bytes: &[u8], offset: usize) -> Option<(u64, u64)> {
+    let (low, rest) = array_at::<16>(bytes, offset)?.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*low), u64::from_le_bytes(*rest.first_chunk()?)))
+}
+
 /// A size in memory as a 64-bit number; no platform that Rust supports has wider ones.
 #[inline]
 pub(crate) fn wide(size: usize) -> u64 {
@@ -173,6 +180,8 @@ mod tests {
         assert_eq!(array_at::<2>(b"abc", 1), Some(b"bc"));
         assert_eq!(array_at::<2>(b"abc", 2), None);
         assert_eq!(array_at::<2>(b"abc", 9), None);
+        assert_eq!(words_at(b"-\x01\0\0\0\0\0\0\0\0\x02\0\0\0\0\0\0", 1), Some((1, 0x200)));
+        assert_eq!(words_at(&[0; 16], 1), None);
         assert!(Cursor::at(b"abc", 9).is_empty());
     }
 }

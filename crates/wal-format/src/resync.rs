@@ -15,7 +15,7 @@ use crate::scan::frame_bytes;
 /// *candidate*. Checking each on its own would read its bytes again: quadratic, where lengths are chosen by an
 /// adversary. Instead one checksum runs over all bytes once; a candidate remembers its value at its start, and when
 /// the stream comes to the candidate's own checksum, that of its range follows from the two values
-/// ([`checksum::range`]) in constant time.
+/// ([`checksum::range`]) in constant time. Short candidates are read at once, a byte a bounded number of times.
 ///
 /// The entry with the smallest start is preferred, since a label's text may look like an entry and then lies within a
 /// real one: after the first hit the search goes on for at most [`LOOK_ON_BYTES`](Self::LOOK_ON_BYTES) for one that
@@ -159,6 +159,15 @@ impl Resync {
             // After a hit only those that are pending count: what starts now starts later.
             let candidate =
                 if self.best.is_some() { None } else { next_candidate(bytes, place..stop, start, self.end) };
+            if let Some((at, (kind, frame_bytes))) = candidate
+                && let Some(valid) = short_is_valid(bytes, at, frame_bytes)
+            {
+                place = at.saturating_add(1);
+                if valid {
+                    self.hit(Found { offset: start.saturating_add(wide(at)), kind, frame_bytes });
+                }
+                continue;
+            }
             let (at, shape) = candidate.map_or((stop, None), |(at, shape)| (at, Some(shape)));
             self.prefix = checksum::append(self.prefix, part(bytes, summed..at));
             (summed, place) = (at, at);
@@ -199,21 +208,19 @@ impl Resync {
             }
             let body_bytes = candidate.body_end.saturating_sub(candidate.start);
             if checksum::range(candidate.prefix, self.prefix, body_bytes) == stored {
-                self.hit(candidate);
+                let Candidate { start: offset, kind, .. } = candidate;
+                self.hit(Found { offset, kind, frame_bytes: candidate.frame_bytes() });
             }
         }
     }
 
-    fn hit(&mut self, candidate: Candidate) {
+    fn hit(&mut self, found: Found) {
         if self.best.is_none() {
-            self.look_on_until = self.position.saturating_add(Self::LOOK_ON_BYTES);
+            self.look_on_until =
+                found.offset.saturating_add(found.frame_bytes).saturating_add(Self::LOOK_ON_BYTES);
         }
-        self.best = Some(Found {
-            offset: candidate.start,
-            kind: candidate.kind,
-            frame_bytes: candidate.frame_bytes(),
-        });
-        self.pending.retain(|Reverse(other)| other.start < candidate.start);
+        self.best = Some(found);
+        self.pending.retain(|Reverse(other)| other.start < found.offset);
     }
 
     /// Whether an entry was found that no further bytes could replace.
@@ -246,6 +253,13 @@ impl Candidate {
     }
 }
 
+/// Whether the short entry at `at` is one, if all of it is at hand; `None` if it is not short or not at hand.
+fn short_is_valid(bytes: &[u8], at: usize, frame_bytes: u64) -> Option<bool> {
+    let size = narrow(frame_bytes).filter(|_| frame_bytes <= SHORT_FRAME_BYTES)?;
+    let (body, stored) = bytes.get(at..at.checked_add(size)?)?.split_last_chunk::<CHECKSUM_BYTES>()?;
+    Some(checksum::crc32c(body) == u32::from_be_bytes(*stored))
+}
+
 /// The first place in `places` whose bytes could start an entry that ends at or before `end`; `bytes` start at
 /// `start` of the segment.
 fn next_candidate(
@@ -256,9 +270,7 @@ fn next_candidate(
 ) -> Option<(usize, (EntryKind, u64))> {
     let mut from = places.start;
     loop {
-        let codes = part(bytes, from..places.end);
-        let ahead = codes.iter().position(|code| code.wrapping_sub(KIND_FIRST) < KINDS)?;
-        let at = from.saturating_add(ahead);
+        let at = from.saturating_add(first_kind(part(bytes, from..places.end))?);
         let header = array_at::<FRAME_HEADER_BYTES>(bytes, at)?;
         let room = end.saturating_sub(start.saturating_add(wide(at)));
         let shape = frame_bytes(header);
@@ -269,9 +281,28 @@ fn next_candidate(
     }
 }
 
+/// Where the first byte is that stands for a kind.
+fn first_kind(bytes: &[u8]) -> Option<usize> {
+    let is_kind = |byte: &u8| byte.wrapping_sub(KIND_FIRST) < KINDS;
+    // Whole blocks without a branch per byte, as most bytes are no kind.
+    let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();
+    let without =
+        blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | is_kind(byte))).count();
+    let skipped = without.saturating_mul(BLOCK_BYTES);
+    let ahead = part(bytes, skipped..bytes.len()).iter().position(is_kind)?;
+    Some(skipped.saturating_add(ahead))
+}
+
 /// What an examination looks ahead beyond the place itself: the rest of a frame header, which is more than a checksum.
 const CARRY_BYTES: usize = FRAME_HEADER_BYTES - 1;
 const _: () = assert!(CHECKSUM_BYTES <= CARRY_BYTES);
+
+/// How many bytes are looked through at once for a kind.
+const BLOCK_BYTES: usize = 32;
+
+/// Candidates up to this size are checked at once by reading them, where they are at hand: cheaper than remembering
+/// them, and a byte is read again at most this many times.
+const SHORT_FRAME_BYTES: u64 = 256;
 
 /// The smallest entry with a payload. An empty one proves little: ten bytes, six of them predictable.
 const PLAUSIBLE_BYTES_MIN: u64 = 11;

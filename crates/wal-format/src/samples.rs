@@ -5,11 +5,11 @@ use std::iter::FusedIterator;
 use wal_types::varint::{unzigzag, uvarint_len, zigzag};
 use wal_types::{Sample, SeriesRef};
 
-use crate::cursor::{Cursor, array_at, part, wide};
+use crate::cursor::{Cursor, part, wide, words_at};
 use crate::entry::{EntryKind, Framed, fit, frame_items};
 use crate::error::{DecodeError, ItemTooLarge};
 use crate::layout::{SAMPLE_BYTES_MAX, SAMPLE_BYTES_MIN, SAMPLES_BASE_BYTES};
-use crate::word::{Word, spread};
+use crate::word::{SHORT_BITS, Word, spread, spread_short};
 
 /// Appends the payload of `samples`; nothing if there are none.
 ///
@@ -224,38 +224,54 @@ fn decode_all(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), DecodeError> 
     }
 }
 
-/// Reads the sample at `at` if that can be done in a few words: both differences within eight bytes together, and
-/// eight bytes of value behind them. Otherwise [`Base::sample`] judges. Gives where the next sample starts.
+/// Reads the sample at `at` from two words, if both differences together take fewer than eight bytes and sixteen bytes
+/// are left. Otherwise [`Base::sample`] judges. Gives where the next sample starts.
 #[inline(always)]
 fn quick_sample(payload: &[u8], at: usize, base: Base) -> Option<(Sample, usize)> {
-    let word = Word::new(array_at(payload, at)?);
+    let (low, high) = words_at(payload, at)?;
+    let word = Word::new(low);
     let (series_ref, first_bytes) = word.take()?;
     let (time_ms, second_bytes) = word.skip(first_bytes).take()?;
-    let value_at = at.checked_add(first_bytes)?.checked_add(second_bytes)?;
-    let bits = u64::from_be_bytes(*array_at(payload, value_at)?);
-    let sample = base.apply(unzigzag(series_ref), unzigzag(time_ms), bits);
-    Some((sample, value_at.checked_add(size_of::<f64>())?))
+    let used = first_bytes + second_bytes;
+    if used >= size_of::<u64>() {
+        return None;
+    }
+    // What is left of the low word, then as much of the high one as the value needs.
+    let value = low >> (8 * used) | high << (64 - 8 * used);
+    let sample = base.apply(unzigzag(series_ref), unzigzag(time_ms), value.swap_bytes());
+    Some((sample, at + used + size_of::<f64>()))
 }
 
-/// Writes one sample at `at` of a block that has room for it, and gives where the next one goes.
+/// Writes one sample at `at` of a block that has room for the widest one, and gives where the next one goes.
+///
+/// More bytes are stored than the sample takes, within that room: the next sample is stored over them.
 #[inline(always)]
 fn put_sample(block: &mut [u8], at: usize, base: &Sample, sample: &Sample) -> usize {
     let (series_ref, time_ms) = differences(base, sample);
+    let value = sample.value.to_bits();
+    if (series_ref | time_ms) >> SHORT_BITS != 0 {
+        return put_wide_sample(block, at, series_ref, time_ms, value);
+    }
+    // Both differences in one word, without a branch on their lengths, and one store for everything.
+    let (first, first_bytes) = spread_short(series_ref);
+    let (second, second_bytes) = spread_short(time_ms);
+    let differences = first | second << (8 * first_bytes);
+    let used = first_bytes + second_bytes;
+    put(block, at, (u128::from(differences) | u128::from(value.swap_bytes()) << (8 * used)).to_le_bytes());
+    at + used + size_of::<f64>()
+}
+
+/// The same for differences of any size.
+#[inline(never)]
+fn put_wide_sample(block: &mut [u8], at: usize, series_ref: u64, time_ms: u64, value: u64) -> usize {
     let at = put_varint(block, at, series_ref);
     let at = put_varint(block, at, time_ms);
-    put(block, at, sample.value.to_bits().to_be_bytes());
+    put(block, at, value.to_be_bytes());
     at + size_of::<f64>()
 }
 
 #[inline(always)]
 fn put_varint(block: &mut [u8], at: usize, value: u64) -> usize {
-    if value < 0x80 {
-        let [low, ..] = value.to_le_bytes();
-        put(block, at, [low]);
-        return at + 1;
-    }
-    // Eight bytes are stored however few are meant; what follows is stored over the rest, and every sample ends in
-    // a value of eight bytes.
     let (word, more) = spread(value);
     put(block, at, word.to_le_bytes());
     if let Some(more) = more {

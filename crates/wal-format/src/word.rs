@@ -9,8 +9,8 @@ pub(crate) struct Word {
 
 impl Word {
     #[inline(always)]
-    pub(crate) fn new(bytes: &[u8; WORD_BYTES]) -> Self {
-        Word { bits: u64::from_le_bytes(*bytes), bytes: WORD_BYTES }
+    pub(crate) fn new(bits: u64) -> Self {
+        Word { bits, bytes: WORD_BYTES }
     }
 
     /// The word without its first bytes, of which there must be fewer than eight.
@@ -75,6 +75,20 @@ pub(crate) fn spread(value: u64) -> (u64, Option<[u8; 2]>) {
     (groups | CONTINUES, Some([ninth | goes_on, tenth]))
 }
 
+/// The same for a value of at most [`SHORT_BITS`] bits, with the number of bytes it takes: 1 to 4.
+#[inline(always)]
+pub(crate) fn spread_short(value: u64) -> (u64, usize) {
+    let mut groups = (value & 0x3fff) | (value & 0x0fff_c000) << 2;
+    groups = (groups & 0x007f_007f) | (groups & 0x3f80_3f80) << 1;
+    let unused_bits = (groups | 1).leading_zeros() & 0x38;
+    let below = u64::MAX >> 8 >> unused_bits;
+    let bytes = usize::try_from(unused_bits / 8).map_or(0, |unused| WORD_BYTES - unused);
+    (groups | (CONTINUES & below), bytes)
+}
+
+/// Bits of a value that takes at most four bytes, so that two of them fit a word.
+pub(crate) const SHORT_BITS: u32 = 28;
+
 const WORD_BYTES: usize = size_of::<u64>();
 
 /// The bit of every byte that says that another one follows.
@@ -102,6 +116,9 @@ mod tests {
             prop_assert_eq!(&bytes[..expected.len()], &expected);
             prop_assert!(bytes[expected.len()..].iter().all(|byte| *byte == 0));
             prop_assert_eq!(more.is_some(), expected.len() > 8);
+            if value >> SHORT_BITS == 0 {
+                prop_assert_eq!(spread_short(value), (word, expected.len()));
+            }
         }
 
         #[test]
@@ -110,7 +127,7 @@ mod tests {
             for (byte, mask) in bytes.iter_mut().zip(masks) {
                 *byte &= if mask { 0x7f } else { 0xff };
             }
-            let word = Word::new(&bytes).skip(skip);
+            let word = Word::new(u64::from_le_bytes(bytes)).skip(skip);
             let expected = uvarint(&bytes[skip..]);
             match word.take() {
                 Some(taken) => prop_assert_eq!(Some(taken), expected),
@@ -122,8 +139,8 @@ mod tests {
     #[test]
     fn what_ends_past_the_word_is_not_taken() {
         // The bits that a skip moves in are zero and look like an end.
-        let word = Word::new(&[0x80; 8]).skip(5);
+        let word = Word::new(u64::from_le_bytes([0x80; 8])).skip(5);
         assert_eq!(word.take(), None);
-        assert_eq!(Word::new(&[0x85, 0x80, 0x00, 1, 1, 1, 1, 1]).take(), Some((5, 3)));
+        assert_eq!(Word::new(u64::from_le_bytes([0x85, 0x80, 0x00, 1, 1, 1, 1, 1])).take(), Some((5, 3)));
     }
 }
