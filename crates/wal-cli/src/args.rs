@@ -1,0 +1,297 @@
+//! The command line: what can be asked for, with one example for every command in its help.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use wal_engine::{Position, RecoveryMode};
+
+/// Looks into, verifies, repairs, fills, truncates and measures a write-ahead log.
+#[derive(Debug, Parser)]
+#[command(name = "wal", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print every entry in order, up to the first fault
+    #[command(after_help = DUMP_HELP)]
+    Dump(DumpArgs),
+    /// Read everything and say whether the log is whole
+    #[command(after_help = VERIFY_HELP)]
+    Verify(ReadArgs),
+    /// Say what is in the log: totals, time range, series, widest labels
+    #[command(after_help = STAT_HELP)]
+    Stat(ReadArgs),
+    /// Append NDJSON entries from standard input
+    #[command(after_help = IMPORT_HELP)]
+    Import(ImportArgs),
+    /// Say what opening the log would change, or do it
+    #[command(after_help = REPAIR_HELP)]
+    Repair(RepairArgs),
+    /// Remove what is older than a time
+    #[command(after_help = TRUNCATE_HELP)]
+    Truncate(TruncateArgs),
+    /// List, put back or delete what a repair has set aside
+    #[command(after_help = QUARANTINE_HELP)]
+    Quarantine(QuarantineArgs),
+    /// Measure this disk and this build
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
+    /// Show the log at work: write, die without warning, recover, check, truncate
+    #[command(after_help = DEMO_HELP)]
+    Demo(DemoArgs),
+    /// The part of the demonstration that is killed
+    #[command(hide = true)]
+    DemoWriter(DemoWriterArgs),
+}
+
+/// `wal dump`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// One JSON object an entry, or one line a sample for people
+    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+    pub(crate) format: Format,
+    /// Begin at the entry that starts here, such as 2:8
+    #[arg(long, value_name = "SEG:OFF")]
+    pub(crate) from: Option<Position>,
+    /// Go on past faults to the next whole entry; every gap is reported, and the exit code is still 1
+    #[arg(long)]
+    pub(crate) skip_damaged: bool,
+    /// What reading may allocate
+    #[command(flatten)]
+    pub(crate) limit: EntryLimit,
+}
+
+/// How `dump` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON object an entry.
+    Ndjson,
+    /// One line a sample, for people.
+    Text,
+}
+
+/// `wal verify` and `wal stat`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What reading may allocate
+    #[command(flatten)]
+    pub(crate) limit: EntryLimit,
+}
+
+/// The bound of what reading allocates.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct EntryLimit {
+    /// The largest entry to read, in bytes; reading holds one entry in memory
+    #[arg(long, value_name = "BYTES", default_value_t = 128 << 20)]
+    pub(crate) entry_limit: u64,
+}
+
+/// `wal import`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The log's directory; created if it is not there
+    pub(crate) dir: PathBuf,
+    /// The size that no segment passes, in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) segment_size: Option<u64>,
+    /// Make the log durable after every N lines, not only at the end of the input
+    #[arg(long, value_name = "N")]
+    pub(crate) sync_every: Option<NonZeroU64>,
+    /// Print `acked N` after every sync: the first N lines of this run are durable
+    #[arg(long)]
+    pub(crate) ack: bool,
+}
+
+/// `wal repair`
+#[derive(Debug, clap::Args)]
+pub(crate) struct RepairArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// What may be given up
+    #[arg(long, value_enum, default_value_t = Mode::PointInTime)]
+    pub(crate) mode: Mode,
+    /// Do it; without this nothing is changed
+    #[arg(long)]
+    pub(crate) apply: bool,
+}
+
+/// The recovery modes by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Any fault is an error
+    Strict,
+    /// A torn tail is trimmed, damage is an error
+    TolerateTornTail,
+    /// The log ends at the first fault
+    PointInTime,
+    /// Go on at the next whole entry, wherever it is
+    SkipDamaged,
+}
+
+impl From<Mode> for RecoveryMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Strict => Self::Strict,
+            Mode::TolerateTornTail => Self::TolerateTornTail,
+            Mode::PointInTime => Self::PointInTime,
+            Mode::SkipDamaged => Self::SkipDamaged,
+        }
+    }
+}
+
+/// `wal truncate`
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("keep").required(true).args(["keep_all", "keep_refs", "drop_refs"]))]
+pub(crate) struct TruncateArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// Data before this time may go, in milliseconds since 1970
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub(crate) mint: i64,
+    /// Keep every series
+    #[arg(long)]
+    pub(crate) keep_all: bool,
+    /// Keep only the series whose references are in FILE, separated by spaces or line ends
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep_refs: Option<PathBuf>,
+    /// Keep all series but those whose references are in FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) drop_refs: Option<PathBuf>,
+}
+
+/// `wal quarantine`
+#[derive(Debug, clap::Args)]
+pub(crate) struct QuarantineArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// What to do with what was set aside
+    #[command(subcommand)]
+    pub(crate) action: QuarantineAction,
+}
+
+/// What to do with the quarantine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineAction {
+    /// One JSON object a file: name, segment, offset, bytes
+    List,
+    /// Put the files back together in a fresh directory; the log and its quarantine stay as they are
+    Restore {
+        /// A directory that is empty or not there yet
+        #[arg(long, value_name = "NEWDIR")]
+        to: PathBuf,
+    },
+    /// Delete the files for good
+    Purge,
+}
+
+/// `wal bench`
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// A directory on the disk to measure; what is written below it is removed again
+    pub(crate) dir: PathBuf,
+    /// The longest that one measurement may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+    /// The most that one measurement may write, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub(crate) mebibytes: u64,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `wal demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// An empty directory, or one to create; without it a temporary one that is removed afterwards
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// The hidden part of `wal demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoWriterArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, also when a torn tail was trimmed or a repair applied; a closed pipe is no error
+  1  the log is torn, damaged or unsupported (dump, verify), or a writing command refused because of it
+  2  wrong usage or bad input, also a DIR that does not exist or is no directory
+  3  an I/O or lock error
+
+Entries, reports and JSON go to standard output; messages, warnings and progress to standard error.
+dump, verify and stat write, create, lock and rename nothing.
+
+Example:
+  wal demo";
+
+const DUMP_HELP: &str = "\
+Text, one line a sample; a reference without a series read so far stands as {ref=\"17\"}:
+  series 1 {__name__=\"up\",job=\"node\"}
+  {__name__=\"up\",job=\"node\"} 1.5 @1700000000000
+  delete {__name__=\"up\",job=\"node\"} @0..@100
+
+Malformed entries (whole, but not decodable) are reported on standard error and skipped; alone they
+leave the exit code at 0.
+
+Example:
+  wal dump data/wal --format text | tail";
+
+const VERIFY_HELP: &str = "\
+Exit code 0 if the verdict is clean, 1 if it is torn, damaged or unsupported. Malformed entries are
+listed and are no fault. Beside a running writer the entry in flight at the very tail is no fault.
+
+Example:
+  wal verify data/wal --json";
+
+const STAT_HELP: &str = "\
+Counts what can be read, also beyond faults; the log's verdict is said with the figures.
+
+Example:
+  wal stat data/wal";
+
+const IMPORT_HELP: &str = "\
+One line is one entry, as `wal dump` prints it; `segment` and `offset` are ignored. A line without
+items writes nothing; blank lines are passed over, but counted. Series labels are stored sorted by name.
+At a bad line everything before it is kept and made durable (exit code 2). A torn tail is trimmed and
+said; a damaged log is refused (exit code 1).
+
+Example:
+  wal dump old/wal | wal import new/wal --sync-every 1000 --ack";
+
+const REPAIR_HELP: &str = "\
+Nothing is destroyed: what is cut goes to DIR/quarantine first. Exit code 1 if the mode refuses.
+
+Example:
+  wal repair data/wal --mode skip-damaged --apply";
+
+const TRUNCATE_HELP: &str = "\
+Example:
+  wal truncate data/wal --mint 1700000000000 --keep-all";
+
+const QUARANTINE_HELP: &str = "\
+Example:
+  wal quarantine data/wal restore --to data/wal-before-repair";
+
+const BENCH_HELP: &str = "\
+Example:
+  wal bench /var/tmp --json";
+
+const DEMO_HELP: &str = "\
+Example:
+  wal demo";

@@ -1,0 +1,31 @@
+//! One file a command. A command takes its arguments, prints, and returns how it ended.
+
+mod bench;
+mod demo;
+mod demo_writer;
+mod dump;
+mod import;
+mod quarantine;
+mod repair;
+mod stat;
+mod truncate;
+mod verify;
+
+use crate::args::{Args, Command};
+use crate::exit::{Failure, Outcome};
+
+/// Runs the command asked for.
+pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
+    match args.command {
+        Command::Dump(args) => dump::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Repair(args) => repair::run(&args),
+        Command::Truncate(args) => truncate::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoWriter(args) => demo_writer::run(&args),
+    }
+}

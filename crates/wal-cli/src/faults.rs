@@ -1,0 +1,63 @@
+//! What is wrong with a log, in words: file, offset, reason, next step.
+
+use std::path::Path;
+
+use wal_engine::{Fault, Gap, Position, RecoveryReport, Verdict};
+use wal_format::DecodeError;
+
+use crate::exit;
+use crate::place::segment_file;
+
+/// A fault: the file, the offset, the verdict and the reason.
+pub(crate) fn fault(dir: &Path, fault: &Fault) -> String {
+    let message = format!("{}: {}: {}", at(dir, fault.at), fault.verdict, fault.reason);
+    match fault.entry_behind {
+        Some(offset) => format!("{message}; a whole entry starts behind it, at offset {offset}"),
+        None => message,
+    }
+}
+
+/// A stretch of bytes that was passed over.
+pub(crate) fn gap(dir: &Path, gap: &Gap, fault: &Fault) -> String {
+    let bytes = gap.to_offset.saturating_sub(gap.from.offset);
+    let from = at(dir, gap.from);
+    format!(
+        "{from}: {}: {}; passed over {bytes} bytes, up to offset {}",
+        fault.verdict, gap.reason, gap.to_offset
+    )
+}
+
+/// An entry that is whole but does not decode.
+pub(crate) fn malformed(dir: &Path, position: Position, error: &DecodeError) -> String {
+    format!("{}: malformed entry skipped: {error}", at(dir, position))
+}
+
+/// What to do about a fault, as the second line of its message.
+pub(crate) fn next_step(dir: &Path, fault: &Fault) -> String {
+    let dir = dir.display();
+    match fault.verdict {
+        Verdict::Unsupported => {
+            "\n  next: read it with the program that wrote it; nothing was changed".to_owned()
+        }
+        _ => format!(
+            "\n  next: run `wal repair {dir}` to see what a repair would do, `wal repair {dir} --apply` to do it"
+        ),
+    }
+}
+
+/// Says what opening a log for writing has trimmed, and where that is kept.
+pub(crate) fn say_trimmed(dir: &Path, report: &RecoveryReport) {
+    if let Some(cut) = report.cut_at {
+        let reason = report.fault.as_ref().map_or_else(String::new, |fault| format!(" ({})", fault.reason));
+        exit::say(format_args!("{}: a torn tail was trimmed here{reason}", at(dir, cut)));
+    }
+    for kept in &report.quarantined {
+        let (dir, name, bytes) = (dir.display(), &kept.name, kept.bytes);
+        exit::say(format_args!("the {bytes} bytes cut are kept as {dir}/quarantine/{name}"));
+    }
+}
+
+/// A place in a log as file and offset.
+fn at(dir: &Path, position: Position) -> String {
+    format!("{}: offset {}", segment_file(dir, position.segment).display(), position.offset)
+}

@@ -1,0 +1,90 @@
+//! The places a command works on: the log directory, its segment files, and standard output.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::exit::Failure;
+
+/// Standard output through one large buffer.
+///
+/// [`io::Stdout`] looks for line ends in every write; the descriptor itself does not, which matters to
+/// `dump`. Whoever writes here flushes before it returns: a drop would swallow the error.
+pub(crate) type Output = BufWriter<File>;
+
+/// Opens standard output. Fails only when no further descriptor can be had.
+pub(crate) fn output() -> Result<Output, Failure> {
+    let stdout = io::stdout();
+    let descriptor = stdout.as_fd().try_clone_to_owned().map_err(Failure::output)?;
+    Ok(BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, File::from(descriptor)))
+}
+
+/// Prints a report in one go; that nobody reads it to its end changes nothing about what it reports.
+pub(crate) fn print(write: impl FnOnce(&mut Output) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = output()?;
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `dir` is a directory, so that a command which may not create one says so plainly.
+pub(crate) fn existing_dir(dir: &Path) -> Result<(), Failure> {
+    let metadata = fs::metadata(dir).map_err(|error| Failure::file(dir, &error))?;
+    if metadata.is_dir() { Ok(()) } else { Err(not_a_directory(dir)) }
+}
+
+/// Checks that `dir` is a directory or is not there yet.
+pub(crate) fn creatable_dir(dir: &Path) -> Result<(), Failure> {
+    match fs::metadata(dir) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(not_a_directory(dir)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::file(dir, &error)),
+    }
+}
+
+/// Checks that `dir` is absent or an empty directory.
+pub(crate) fn fresh_dir(dir: &Path) -> Result<(), Failure> {
+    creatable_dir(dir)?;
+    let mut names = match fs::read_dir(dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::file(dir, &error)),
+    };
+    if names.next().is_none() {
+        return Ok(());
+    }
+    Err(Failure::bad_input(format_args!(
+        "{}: not empty\n  next: name a directory that is empty or not there yet",
+        dir.display()
+    )))
+}
+
+/// The file of a segment for messages: the name found in `dir`, else the name it would have.
+pub(crate) fn segment_file(dir: &Path, segment: u64) -> PathBuf {
+    let usual = dir.join(format!("{segment:06}"));
+    if usual.symlink_metadata().is_ok() {
+        return usual;
+    }
+    // The name may have fewer or more leading zeros than we write ourselves.
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    for name in names {
+        let Some(digits) = name.to_str() else { continue };
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse() == Ok(segment) {
+            return dir.join(name);
+        }
+    }
+    usual
+}
+
+/// The error for a path that is something else than a directory.
+fn not_a_directory(dir: &Path) -> Failure {
+    Failure::bad_input(format_args!(
+        "{}: not a directory\n  next: name the directory that holds the segment files",
+        dir.display()
+    ))
+}
+
+const OUTPUT_BUFFER_BYTES: usize = 64 * 1024;
