@@ -76,6 +76,19 @@ impl<'a> Cursor<'a> {
     /// A length, then that many bytes.
     #[inline]
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        // Almost every text is shorter than 128 bytes.
+        if let Some((&len, rest)) = self.rest.split_first()
+            && len < 0x80
+            && let Some((text, rest)) = rest.split_at_checked(usize::from(len))
+        {
+            self.rest = rest;
+            self.offset += 1 + text.len();
+            return Ok(text);
+        }
+        self.long_text(field)
+    }
+
+    fn long_text(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let start = self.clone();
         let len = self.uvarint(field)?;
         match narrow(len).and_then(|len| self.rest.split_at_checked(len)) {

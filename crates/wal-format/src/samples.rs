@@ -202,25 +202,17 @@ fn decode_all(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), DecodeError> 
     // Bounded by bytes that exist: no sample takes fewer.
     out.reserve(cursor.rest().len() / SAMPLE_BYTES_MIN);
     let mut at = cursor.offset();
-    let mut block = [Sample::default(); CHUNK_SAMPLES];
     loop {
-        // Decoded into a block of fixed size first: no growth check per sample.
-        let mut filled = 0_usize;
-        for slot in &mut block {
-            let Some((sample, next)) = quick_sample(payload, at, base) else { break };
-            *slot = sample;
+        while let Some((sample, next)) = quick_sample(payload, at, base) {
+            out.push(sample);
             at = next;
-            filled = filled.saturating_add(1);
         }
-        out.extend_from_slice(block.get(..filled).unwrap_or_default());
-        if filled < CHUNK_SAMPLES {
-            let mut cursor = Cursor::at(payload, at);
-            if cursor.is_empty() {
-                return Ok(());
-            }
-            out.push(base.sample(&mut cursor)?);
-            at = cursor.offset();
+        let mut cursor = Cursor::at(payload, at);
+        if cursor.is_empty() {
+            return Ok(());
         }
+        out.push(base.sample(&mut cursor)?);
+        at = cursor.offset();
     }
 }
 
@@ -252,12 +244,13 @@ fn put_sample(block: &mut [u8], at: usize, base: &Sample, sample: &Sample) -> us
     if (series_ref | time_ms) >> SHORT_BITS != 0 {
         return put_wide_sample(block, at, series_ref, time_ms, value);
     }
-    // Both differences in one word, without a branch on their lengths, and one store for everything.
+    // Both differences in one word, without a branch on their lengths, and one store for both.
     let (first, first_bytes) = spread_short(series_ref);
     let (second, second_bytes) = spread_short(time_ms);
     let differences = first | second << (8 * first_bytes);
     let used = first_bytes + second_bytes;
-    put(block, at, (u128::from(differences) | u128::from(value.swap_bytes()) << (8 * used)).to_le_bytes());
+    put(block, at, differences.to_le_bytes());
+    put(block, at + used, value.to_be_bytes());
     at + used + size_of::<f64>()
 }
 
@@ -298,5 +291,5 @@ fn sample_bytes(base: &Sample, sample: &Sample) -> u64 {
     wide(uvarint_len(series_ref) + uvarint_len(time_ms) + size_of::<f64>())
 }
 
-/// Samples encoded or decoded between two growth checks; the blocks stay well within the first-level cache.
+/// Samples encoded between two growth checks; their block stays well within the first-level cache.
 const CHUNK_SAMPLES: usize = 64;

@@ -80,10 +80,9 @@ pub(crate) fn spread(value: u64) -> (u64, Option<[u8; 2]>) {
 pub(crate) fn spread_short(value: u64) -> (u64, usize) {
     let mut groups = (value & 0x3fff) | (value & 0x0fff_c000) << 2;
     groups = (groups & 0x007f_007f) | (groups & 0x3f80_3f80) << 1;
-    let unused_bits = (groups | 1).leading_zeros() & 0x38;
-    let below = u64::MAX >> 8 >> unused_bits;
-    let bytes = usize::try_from(unused_bits / 8).map_or(0, |unused| WORD_BYTES - unused);
-    (groups | (CONTINUES & below), bytes)
+    // Compared rather than by the highest bit set, which is slow to find on common processors.
+    let more = usize::from(value >= 1 << 7) + usize::from(value >= 1 << 14) + usize::from(value >= 1 << 21);
+    (groups | (CONTINUES & ((1 << (8 * more)) - 1)), 1 + more)
 }
 
 /// Bits of a value that takes at most four bytes, so that two of them fit a word.

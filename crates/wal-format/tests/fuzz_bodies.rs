@@ -1,5 +1,7 @@
 //! The bodies of the fuzz targets on thousands of inputs from a fixed seed, so that every test run covers them.
 
+#![allow(clippy::unwrap_used, reason = "what fails to unwrap here is a failed test")]
+
 use wal_format::{EntryKind, frame_payload, fuzzing};
 
 /// A small generator (xorshift): the same inputs on every machine.

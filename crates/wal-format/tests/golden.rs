@@ -1,5 +1,7 @@
 //! Segments that the reference wrote, and damaged ones: every entry is found, and no body of a fuzz target objects.
 
+#![allow(clippy::unwrap_used, reason = "what fails to unwrap here is a failed test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,18 @@
 //! A second implementation of the format, as plain as can be and sharing no code, that must agree bit for bit.
 
+#![allow(clippy::unwrap_used, reason = "what fails to unwrap here is a failed test")]
+
 use proptest::prelude::*;
 use wal_format::{EntryEnd, Payload, Resync, Step, frame_deletes, frame_samples, frame_series, next_entry};
 use wal_types::{Interval, Intervals, Labels, Sample, Series, Stone};
 
+/// Names and values.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// One entry of a log, in the plainest terms; values as bits.
 #[derive(Clone, Debug, PartialEq)]
 enum Batch {
-    Series(Vec<(u64, Vec<(Vec<u8>, Vec<u8>)>)>),
+    Series(Vec<(u64, Pairs)>),
     Samples(Vec<(u64, i64, u64)>),
     Deletes(Vec<(u64, i64, i64)>),
 }
@@ -148,7 +153,7 @@ fn encode(batch: &Batch) -> Vec<u8> {
     let mut out = Vec::new();
     let framed = match batch {
         Batch::Series(items) => {
-            let series = |(series_ref, labels): &(u64, Vec<(Vec<u8>, Vec<u8>)>)| {
+            let series = |(series_ref, labels): &(u64, Pairs)| {
                 Series::new(*series_ref, Labels::from_pairs(labels.iter().cloned()))
             };
             frame_series(&items.iter().map(series).collect::<Vec<_>>(), u32::MAX, &mut out)

@@ -1,5 +1,7 @@
 //! Batches of samples: round trips over the full ranges, and the payloads that are malformed or odd.
 
+#![allow(clippy::unwrap_used, reason = "what fails to unwrap here is a failed test")]
+
 use proptest::prelude::*;
 use wal_format::layout::{SAMPLE_BYTES_MAX, SAMPLES_BASE_BYTES};
 use wal_format::{
