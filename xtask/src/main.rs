@@ -92,7 +92,9 @@ pub(crate) struct Repo {
 
 impl Repo {
     fn find() -> Result<Repo, String> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
+        // Asked at run time first: two checkouts that share their build output share this program as well.
+        let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&own).parent().unwrap_or(Path::new(".")).to_path_buf();
         let mut ask = cmd::cargo(&root);
         ask.args(["metadata", "--no-deps", "--format-version", "1"]);
         let text = cmd::output(&mut ask)?;
