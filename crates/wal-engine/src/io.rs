@@ -82,8 +82,7 @@ impl Io {
             let file = storage
                 .open(&last.name, Access::Write)
                 .map_err(|error| Error::file("open", storage.path(&last.name), error))?;
-            let writer =
-                SegmentWriter::resume(file, at.offset, options.preallocation, options.window_bytes);
+            let writer = SegmentWriter::resume(file, at.offset, options.space());
             active = Some(Active { number: last.number, name: last.name, writer, stats: last.stats });
         }
         let unwritten = VecDeque::new();
@@ -143,6 +142,14 @@ impl Io {
         if flushed.as_ref().is_err_and(|error| error.kind() == crate::ErrorKind::Poisoned) {
             return flushed;
         }
+        // Space for the syncs to come is part of this one. Having none is no failure: the file then
+        // grows with its entries, as far as it can.
+        if self.dirty
+            && let Some(active) = &mut self.active
+            && let Err(error) = active.writer.prepare_ahead()
+        {
+            tracing::debug!(%error, "no space prepared ahead");
+        }
         self.sync_written(shared)?;
         flushed
     }
@@ -152,11 +159,6 @@ impl Io {
         if !self.dirty {
             shared.commits.advance(active.end());
             return Ok(());
-        }
-        // Space for the syncs to come is part of this one. Having none is no failure: the file then
-        // grows with its entries, as far as it can.
-        if let Err(error) = active.writer.prepare_ahead() {
-            tracing::debug!(%error, "no space prepared ahead");
         }
         let began = Instant::now();
         // DURABILITY: sync. Until it returns, entries since the last one may be lost, torn or out of
@@ -366,7 +368,7 @@ impl Io {
 /// Prepares the segment of this number under its temporary name.
 pub(crate) fn prepare(storage: &dyn Storage, number: u64, options: &WalOptions) -> Result<Prepared> {
     let name = temporary_name(&segment_name(number));
-    Prepared::create(storage, &name, options.preallocation, options.window_bytes.min(options.segment_bytes_max))
+    Prepared::create(storage, &name, options.space())
         .map_err(|error| Error::file("prepare", storage.path(&name), error))
 }
 

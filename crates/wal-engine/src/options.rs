@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wal_format::layout;
-use wal_segment::{Modes, Preallocation, ReadMethod};
+use wal_segment::{Modes, Preallocation, ReadMethod, Space};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -200,6 +200,15 @@ impl WalOptions {
     pub fn background_thread(mut self, wanted: bool) -> Self {
         self.background_thread = wanted;
         self
+    }
+
+    /// How space is prepared in the files that the log writes.
+    pub(crate) fn space(&self) -> Space {
+        Space {
+            preallocation: self.preallocation,
+            window_bytes: self.window_bytes,
+            segment_bytes_max: self.segment_bytes_max,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -78,9 +78,10 @@ struct Board {
 }
 
 struct State {
-    /// Pieces by their order, from the next one to deliver on.
+    /// Pieces by their order, from the next one to take on.
     ready: VecDeque<Option<Box<Piece>>>,
-    delivered: u64,
+    /// How many the sink's thread has taken.
+    taken: u64,
     free: Vec<Box<Piece>>,
     /// No piece has this order or a higher one.
     last: Option<u64>,
@@ -109,7 +110,7 @@ pub(crate) fn run(
     let threads = options.replay_threads;
     let window = WINDOW_PER_THREAD * threads as u64;
     let board = Board {
-        state: Mutex::new(State { ready: VecDeque::new(), delivered: 0, free: Vec::new(), last: None }),
+        state: Mutex::new(State { ready: VecDeque::new(), taken: 0, free: Vec::new(), last: None }),
         changed: Condvar::new(),
         cursor: Mutex::new(Cursor { next: at.offset, order: 0, ended: false }),
     };
@@ -137,8 +138,8 @@ struct StopOnDrop<'a>(&'a Board);
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        let delivered = state.delivered;
-        state.last = Some(state.last.map_or(delivered, |last| last.min(delivered)));
+        let taken = state.taken;
+        state.last = Some(state.last.map_or(taken, |last| last.min(taken)));
         self.0.changed.notify_all();
     }
 }
@@ -178,10 +179,9 @@ fn deliver(
         end = Some(piece.end);
         let stop = piece.stop;
         let mut state = board.state.lock();
-        state.delivered += 1;
         state.free.push(piece);
         if stop {
-            state.last = Some(state.delivered);
+            state.last = Some(state.taken);
         }
         board.changed.notify_all();
     }
@@ -190,11 +190,14 @@ fn deliver(
 fn next_piece(board: &Board) -> Option<Box<Piece>> {
     let mut state = board.state.lock();
     loop {
-        if state.last.is_some_and(|last| last <= state.delivered) {
+        if state.last.is_some_and(|last| last <= state.taken) {
             return None;
         }
         if let Some(Some(_)) = state.ready.front() {
-            return state.ready.pop_front().flatten();
+            let piece = state.ready.pop_front().flatten();
+            state.taken += 1;
+            board.changed.notify_all();
+            return piece;
         }
         board.changed.wait(&mut state);
     }
@@ -212,7 +215,7 @@ fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64
         let order = cursor.order;
         {
             let mut state = board.state.lock();
-            while state.delivered + window <= order && state.last.is_none() {
+            while state.taken + window <= order && state.last.is_none() {
                 board.changed.wait(&mut state);
             }
             if state.last.is_some_and(|last| last <= order) {
@@ -233,7 +236,7 @@ fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64
 
         decode(&mut piece, base);
         let mut state = board.state.lock();
-        let Some(index) = order.checked_sub(state.delivered).and_then(|n| usize::try_from(n).ok()) else {
+        let Some(index) = order.checked_sub(state.taken).and_then(|n| usize::try_from(n).ok()) else {
             return;
         };
         while state.ready.len() <= index {

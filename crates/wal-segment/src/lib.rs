@@ -26,4 +26,4 @@ pub use reader::{Advance, ReadMethod, Search, SegmentReader, SegmentStep, Tail};
 pub use stats::SegmentStats;
 pub use storage::{Access, FileKind, Folder, Listed, LockAttempt, LockGuard, Replace, Storage, StorageFile};
 pub use verdict::{Fault, Reason, Verdict};
-pub use writer::{Prepared, SegmentWriter, WriteFailure};
+pub use writer::{Prepared, SegmentWriter, Space, WriteFailure};

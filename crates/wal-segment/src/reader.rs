@@ -203,8 +203,13 @@ impl SegmentReader {
             match next_entry(window, more) {
                 Step::Entry(Entry { kind, flag, payload, checksum }) => {
                     let payload_bytes = payload.len();
-                    self.last = Some(Last { offset: self.offset, kind, flag, checksum, payload_bytes });
-                    self.offset += as_u64(payload_bytes) + as_u64(layout::ENTRY_OVERHEAD_BYTES);
+                    let (offset, bytes) =
+                        (self.offset, as_u64(payload_bytes) + as_u64(layout::ENTRY_OVERHEAD_BYTES));
+                    self.offset += bytes;
+                    if self.limit < bytes {
+                        return Ok(Advance::TooLarge { offset, kind, bytes });
+                    }
+                    self.last = Some(Last { offset, kind, flag, checksum, payload_bytes });
                     return Ok(Advance::Entry);
                 }
                 Step::NeedMore { window_bytes } if self.limit < window_bytes => {

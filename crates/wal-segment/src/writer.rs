@@ -31,8 +31,7 @@ impl Prepared {
     pub fn create(
         storage: &dyn Storage,
         name: &str,
-        preallocation: Preallocation,
-        window_bytes: u64,
+        space: Space,
     ) -> io::Result<Self> {
         let file = match storage.create_new(name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -46,8 +45,7 @@ impl Prepared {
             file,
             written: as_u64(layout::HEADER_BYTES),
             ready: as_u64(layout::HEADER_BYTES),
-            preallocation,
-            window_bytes,
+            space,
             zeros_instead: false,
         };
         let made = write_all_at(&*writer.file, &header, 0).map_err(|(_, error)| error).and_then(|()| {
@@ -93,9 +91,19 @@ pub struct SegmentWriter {
     written: u64,
     /// Behind the entries, the file holds zeros up to here.
     ready: u64,
-    preallocation: Preallocation,
-    window_bytes: u64,
+    space: Space,
     zeros_instead: bool,
+}
+
+/// How much space is prepared ahead of the entries, and in which way.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// The way.
+    pub preallocation: Preallocation,
+    /// How much at once, in bytes.
+    pub window_bytes: u64,
+    /// Where no more is prepared: the size above which a segment does not grow, in bytes.
+    pub segment_bytes_max: u64,
 }
 
 impl SegmentWriter {
@@ -104,10 +112,9 @@ impl SegmentWriter {
     pub fn resume(
         file: Box<dyn StorageFile>,
         written: u64,
-        preallocation: Preallocation,
-        window_bytes: u64,
+        space: Space,
     ) -> Self {
-        Self { file, written, ready: written, preallocation, window_bytes, zeros_instead: false }
+        Self { file, written, ready: written, space, zeros_instead: false }
     }
 
     /// The offset behind the last entry.
@@ -154,11 +161,13 @@ impl SegmentWriter {
     /// # Errors
     /// When there is no space; what was prepared in part is given back, and entries are not touched.
     pub fn prepare_ahead(&mut self) -> io::Result<()> {
-        if self.preallocation == Preallocation::None || self.ready > self.written + self.window_bytes / 4 {
+        let Space { preallocation, window_bytes, segment_bytes_max } = self.space;
+        let to = (self.written + window_bytes).min(segment_bytes_max);
+        let enough = self.written + window_bytes / 4 < self.ready;
+        if preallocation == Preallocation::None || enough || to <= self.ready {
             return Ok(());
         }
         let from = self.ready.max(self.written);
-        let to = self.written + self.window_bytes;
         let done = self.extend(from, to);
         match done {
             Ok(()) => self.ready = to,
@@ -171,7 +180,7 @@ impl SegmentWriter {
     }
 
     fn extend(&mut self, from: u64, to: u64) -> io::Result<()> {
-        if self.preallocation == Preallocation::Fallocate && !self.zeros_instead {
+        if self.space.preallocation == Preallocation::Fallocate && !self.zeros_instead {
             match self.file.allocate(from, to - from) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => self.zeros_instead = true,
                 other => return other,
