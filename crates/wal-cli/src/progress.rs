@@ -1,6 +1,7 @@
 //! Progress on standard error, drawn only where standard error is a terminal.
 
 use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
@@ -8,6 +9,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 pub(crate) struct Progress {
     bar: ProgressBar,
     steps: u64,
+    drawn: Instant,
     what: &'static str,
 }
 
@@ -19,14 +21,15 @@ impl Progress {
         } else {
             ProgressBar::hidden()
         };
-        Self { bar, steps: 0, what }
+        Self { bar, steps: 0, drawn: Instant::now(), what }
     }
 
     /// One more step; `bytes` is the whole of the bytes done so far.
     pub(crate) fn step(&mut self, bytes: u64) {
         self.steps += 1;
-        // Most steps cost one comparison: a log holds millions of entries.
-        if self.steps.is_multiple_of(STEPS_A_DRAWING) && !self.bar.is_hidden() {
+        // Away from a terminal a step costs one comparison: a log holds millions of entries.
+        if !self.bar.is_hidden() && self.drawn.elapsed() >= DRAWING_INTERVAL {
+            self.drawn = Instant::now();
             self.bar.set_message(format!("{} {}, {}", HumanCount(self.steps), self.what, HumanBytes(bytes)));
             self.bar.tick();
         }
@@ -44,4 +47,4 @@ impl Drop for Progress {
     }
 }
 
-const STEPS_A_DRAWING: u64 = 4096;
+const DRAWING_INTERVAL: Duration = Duration::from_millis(100);
