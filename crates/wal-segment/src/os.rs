@@ -172,7 +172,7 @@ impl Storage for OsStorage {
         let _ = file
             .set_len(0)
             .and_then(|()| file.write_all(format!("process {}\n", std::process::id()).as_bytes()));
-        Ok(LockAttempt::Taken(LockGuard::new(file)))
+        Ok(LockAttempt::Taken(LockGuard::new(HeldLock(file))))
     }
 
     fn is_locked(&self) -> io::Result<bool> {
@@ -196,6 +196,19 @@ impl Storage for OsStorage {
 
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.dir.clone() } else { self.dir.join(name) }
+    }
+}
+
+/// The lock file while we hold the lock.
+struct HeldLock(File);
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a copy of the descriptor, as a child process between
+        // fork and exec has one. Nobody is left to hear of a failure, and closing follows.
+        let mut unlock = whole_file_lock();
+        unlock.l_type = i16::try_from(libc::F_UNLCK).unwrap_or(2);
+        let _ = fcntl::fcntl(self.0.as_fd(), FcntlArg::F_OFD_SETLK(&unlock));
     }
 }
 
