@@ -85,6 +85,12 @@ impl Error {
         self.0.io_kind
     }
 
+    /// What to do next: the last part of the message.
+    #[must_use]
+    pub fn advice(&self) -> &str {
+        &self.0.next
+    }
+
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>, next: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -190,7 +196,10 @@ impl From<FileError> for Error {
                 ErrorKind::Io,
                 "a name of the log must be a regular file; move the other thing out of the directory",
             ),
-            _ => (ErrorKind::Io, "nothing was concluded about the log's contents; mend the cause and try again"),
+            _ => (
+                ErrorKind::Io,
+                "nothing was concluded about the log's contents; mend the cause and try again",
+            ),
         };
         let what = format!("cannot {} {}", error.action(), error.path().display());
         Self::new(kind, what, next)

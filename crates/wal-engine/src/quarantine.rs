@@ -30,10 +30,10 @@ pub fn list_quarantine(dir: &Path) -> Result<Vec<Quarantined>> {
     list(&OsStorage::new(dir, Modes::default()))
 }
 
-/// Puts a log back together as it was before its repairs, in a fresh directory: the segments as they
-/// are now, what was cut behind them put back in its place. Where the log wrote new segments since,
-/// those are left out, so that the copy holds what the repair found. Returns how many files it wrote.
-/// Changes nothing in `dir`; blocks while it copies, and syncs the copy.
+/// Puts a log back together in a fresh directory: its segments as they are now, and what repairs cut
+/// back in its place. A cut tail whose place has been taken by newer entries stays beside them, in the
+/// copy's own quarantine. Returns how many files it wrote. Changes nothing in `dir`; blocks while it
+/// copies, and syncs the copy.
 ///
 /// # Errors
 /// When the quarantine is empty, `to` exists and is not empty, or a file cannot be copied.
@@ -45,18 +45,27 @@ pub fn restore_quarantine(dir: &Path, to: &Path) -> Result<u64> {
             .with_path(dir.join(QUARANTINE_FOLDER)));
     }
     let target = fresh_directory(to, Modes::default())?;
-    let highest = found.iter().map(|file| file.segment).max().unwrap_or(0);
     let listing = wal_segment::Listing::read(&source, &[])
         .map_err(|error| Error::file("read the log directory", dir.to_path_buf(), error))?;
     let mut written = 0;
-    for segment in listing.segments.iter().filter(|segment| segment.number <= highest && segment.regular) {
-        copy(&source, &segment.name, &target, &segment_name(segment.number), 0)?;
+    for segment in listing.segments.iter().filter(|segment| segment.regular) {
+        copy(&source, &segment.name, &target, &segment.name, 0)?;
         written += 1;
     }
-    // Newest first: where two repairs cut the same segment, the older cut ends last and reaches furthest.
+    // Newest first: where two repairs cut the same segment, the older cut reaches furthest.
     for file in found.iter().rev() {
         let from = format!("{QUARANTINE_FOLDER}/{}", file.name);
-        copy(&source, &from, &target, &segment_name(file.segment), file.offset)?;
+        let now = listing.segments.iter().find(|segment| segment.number == file.segment);
+        let taken = now.is_some_and(|now| file.offset != 0 && file.offset < now.bytes);
+        if taken {
+            target
+                .create_quarantine()
+                .map_err(|error| Error::file("create", target.path(QUARANTINE_FOLDER), error))?;
+            copy(&source, &from, &target, &from, 0)?;
+        } else {
+            let name = now.map_or_else(|| segment_name(file.segment), |now| now.name.clone());
+            copy(&source, &from, &target, &name, file.offset)?;
+        }
         written += 1;
     }
     target
@@ -81,9 +90,7 @@ pub fn purge_quarantine(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for file in list(&storage)? {
         let name = format!("{QUARANTINE_FOLDER}/{}", file.name);
-        storage
-            .remove(&name)
-            .map_err(|error| Error::file("remove", storage.path(&name), error))?;
+        storage.remove(&name).map_err(|error| Error::file("remove", storage.path(&name), error))?;
         bytes += file.bytes;
     }
     storage
@@ -247,7 +254,10 @@ mod tests {
         fs::write(dir.path().join("000001"), b"0123456789").unwrap();
         let first = save_part(&storage, "000001", 1, 4..10).unwrap();
         let second = move_segment(&storage, "000001", 1, 10).unwrap();
-        assert_eq!((first.name.as_str(), second.name.as_str()), ("000001-000001-4.cut", "000002-000001-0.cut"));
+        assert_eq!(
+            (first.name.as_str(), second.name.as_str()),
+            ("000001-000001-4.cut", "000002-000001-0.cut")
+        );
         assert_eq!(fs::read(dir.path().join("quarantine").join(first.name)).unwrap(), b"456789");
         assert_eq!(list(&storage).unwrap().len(), 2);
     }

@@ -103,7 +103,9 @@ impl Recovery {
             LockAttempt::HeldBy(who) => return Err(wal::locked(&dir, &who)),
         };
         let view = View::read(Arc::clone(&storage))?;
-        refuse_unsupported(&view)?;
+        if let Some(fault) = find_unsupported(&view)? {
+            return Err(Error::fault(&fault, fault_path(&view, &fault)));
+        }
         Ok(Self { storage, lock, view, options })
     }
 
@@ -185,6 +187,17 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
     wal::require_directory(dir)?;
     let storage: Arc<dyn Storage> = Arc::new(OsStorage::new(dir, Modes::default()));
     let view = View::read(storage)?;
+    if let Some(fault) = find_unsupported(&view)? {
+        return Ok(RecoveryReport {
+            mode,
+            verdict: fault.verdict,
+            fault: Some(fault),
+            refused: true,
+            leftovers: view.others,
+            mark: view.mark_status,
+            ..RecoveryReport::default()
+        });
+    }
     let options = WalOptions::default().recovery_mode(mode);
     let mut reading = read(&view, &options, &mut ())?;
     if let Some(fault) = &reading.fault
@@ -200,7 +213,7 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
 }
 
 /// An unsupported segment anywhere forbids any change, so it is looked for before anything else.
-fn refuse_unsupported(view: &View) -> Result<()> {
+fn find_unsupported(view: &View) -> Result<Option<Fault>> {
     for segment in &view.segments {
         let failed = |error| Error::file("read", view.storage.path(&segment.name), error);
         if !segment.regular {
@@ -210,11 +223,10 @@ fn refuse_unsupported(view: &View) -> Result<()> {
         let len = file.len().map_err(failed)?;
         if let Some(reason @ Reason::UnsupportedVersion(_)) = header::check(&*file, len).map_err(failed)? {
             let at = Position { segment: segment.number, offset: 4 };
-            let fault = Fault { at, reason, verdict: Verdict::Unsupported, entry_behind: None };
-            return Err(Error::fault(&fault, view.storage.path(&segment.name)));
+            return Ok(Some(Fault { at, reason, verdict: Verdict::Unsupported, entry_behind: None }));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// One pass over the log: entries to the sink, facts to the reading.
@@ -375,10 +387,9 @@ fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, AppendAt, Vec
         Some(last) => AppendAt::Continue(Position { segment: last.number, offset: last.bytes }),
         None => AppendAt::NewSegment(next_number),
     };
-    plan.mark_at = kept.last().map_or(append_at.position(), |last| Position {
-        segment: last.number,
-        offset: last.bytes,
-    });
+    plan.mark_at = kept
+        .last()
+        .map_or(append_at.position(), |last| Position { segment: last.number, offset: last.bytes });
     Ok((plan, append_at, kept))
 }
 

@@ -1,4 +1,5 @@
 //! Torn tails, damage, the recovery modes, quarantine and the durable mark.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -7,8 +8,8 @@ use std::path::Path;
 
 use common::{copy_files, flip, log_values, open, sample, segments, small, snapshot, values, written};
 use wal_engine::{
-    ErrorKind, MarkStatus, RecoveryMode, Verdict, Wal, WalOptions, list_quarantine, purge_quarantine,
-    restore_quarantine,
+    ErrorKind, MarkStatus, RecoveryMode, Verdict, Wal, WalOptions, inspect, list_quarantine,
+    purge_quarantine, restore_quarantine,
 };
 
 fn in_mode(mode: RecoveryMode) -> WalOptions {
@@ -34,7 +35,7 @@ fn damage_ends_the_log_and_what_is_behind_is_kept() {
     assert_eq!(report.verdict, Verdict::Damaged);
     assert_eq!(report.cut_at.unwrap().segment, 3);
     let survived = memory.values();
-    assert_eq!(survived, values(0..survived.len() as u32));
+    assert_eq!(survived, values(0..u32::try_from(survived.len()).unwrap()));
     let quarantined = list_quarantine(dir.path()).unwrap();
     assert_eq!(quarantined.len(), original.len() - 2, "the later segments, and the tail of the third");
     // Numbers of what is in quarantine are not used again.
@@ -203,7 +204,7 @@ fn every_flipped_bit_below_the_mark_is_damage_and_never_a_wrong_entry() {
                 Err(error) => {
                     assert!(matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Unsupported), "{error}");
                     let survived = memory.values();
-                    assert_eq!(survived, values(0..survived.len() as u32));
+                    assert_eq!(survived, values(0..u32::try_from(survived.len()).unwrap()));
                     damaged += 1;
                 }
             }
@@ -259,8 +260,41 @@ fn a_newer_version_anywhere_forbids_any_change() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert_eq!(error.position().unwrap().offset, 4);
     }
+    // What would be done says the same: nothing.
+    let foretold = inspect(dir.path(), RecoveryMode::PointInTime).unwrap();
+    assert!(foretold.refused && foretold.verdict == Verdict::Unsupported);
     let after: Vec<_> = snapshot(dir.path()).into_iter().filter(|file| file.0 != "lock").collect();
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_log_repaired_by_skipping_is_restored_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    foreign(dir.path());
+    flip(&dir.path().join("000001"), 0);
+    let damaged = snapshot(dir.path());
+    open(dir.path(), in_mode(RecoveryMode::SkipDamaged)).0.close().unwrap();
+    let to = tempfile::tempdir().unwrap();
+    restore_quarantine(dir.path(), to.path()).unwrap();
+    assert_eq!(snapshot(to.path()), damaged);
+}
+
+#[test]
+fn a_restored_tail_never_overwrites_newer_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    foreign(dir.path());
+    let (name, len) = segments(dir.path()).pop().unwrap();
+    fs::OpenOptions::new().write(true).open(dir.path().join(name)).unwrap().set_len(len - 3).unwrap();
+    let (wal, ..) = open(dir.path(), small());
+    log_values(&wal, 500..502);
+    wal.close().unwrap();
+    let to = tempfile::tempdir().unwrap();
+    restore_quarantine(dir.path(), to.path()).unwrap();
+    let kept = list_quarantine(to.path()).unwrap();
+    assert_eq!(kept.len(), 1, "the tail is beside the log");
+    let (_, memory, report) = open(to.path(), small());
+    assert_eq!(report.verdict, Verdict::Clean);
+    assert_eq!(memory.values()[99..], [500.0, 501.0]);
 }
 
 #[test]
