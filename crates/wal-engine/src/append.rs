@@ -207,9 +207,7 @@ mod tests {
 
     fn place(appender: &mut Appender, bytes: usize) -> Placed {
         let bytes = vec![1; bytes];
-        appender
-            .place(&Framed { bytes: &bytes, checksum: 1, stats: &SegmentStats::default() })
-            .unwrap()
+        appender.place(&Framed { bytes: &bytes, checksum: 1, stats: &SegmentStats::default() }).unwrap()
     }
 
     fn appender(segment_bytes_max: u64) -> Appender {

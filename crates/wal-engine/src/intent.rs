@@ -215,8 +215,7 @@ mod tests {
         let before = apply_to_listing(listing(&[1, 2, 3, 4, 5], &[&temporary]), &STEPS);
         let renamed = apply_to_listing(listing(&[1, 2, 3, 4, 5], &[]), &STEPS);
         let removed = apply_to_listing(listing(&[1, 2, 5], &[]), &STEPS);
-        let numbers =
-            |listing: &Listing| listing.segments.iter().map(|s| s.number).collect::<Vec<_>>();
+        let numbers = |listing: &Listing| listing.segments.iter().map(|s| s.number).collect::<Vec<_>>();
         assert_eq!(numbers(&before), [1, 2, 5]);
         assert_eq!(before.segments[1].name, temporary);
         assert_eq!(renamed, removed);

@@ -322,8 +322,7 @@ impl Io {
         storage
             .sync_folder(Folder::Log)
             .map_err(|error| Failure::Fatal(Error::file("sync", storage.path(""), error)))?;
-        let fresh =
-            Active { number, name, writer: prepared.into_writer(), stats: SegmentStats::default() };
+        let fresh = Active { number, name, writer: prepared.into_writer(), stats: SegmentStats::default() };
         if let Some(old) = self.active.replace(fresh) {
             let bytes = old.writer.written();
             self.sealed.push(Kept { number: old.number, name: old.name, bytes, stats: old.stats });

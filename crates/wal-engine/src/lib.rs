@@ -44,6 +44,4 @@ pub use truncate::TruncateReport;
 pub use wal::Wal;
 pub use wal_format::{DecodeError, DeletesPayload, Payload, SamplesPayload, SeriesPayload, SeriesView};
 pub use wal_segment::{Fault, Position, Preallocation, ReadMethod, Reason, SegmentStats, Verdict};
-pub use wal_types::{
-    Interval, Intervals, Label, Labels, Sample, Series, SeriesRef, Stone, StoneRow,
-};
+pub use wal_types::{Interval, Intervals, Label, Labels, Sample, Series, SeriesRef, Stone, StoneRow};

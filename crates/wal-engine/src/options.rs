@@ -212,8 +212,7 @@ impl WalOptions {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let invalid =
-            |what: &str, next: &str| Err(Error::new(ErrorKind::InvalidOptions, what, next));
+        let invalid = |what: &str, next: &str| Err(Error::new(ErrorKind::InvalidOptions, what, next));
         if self.segment_bytes_max < 64 {
             return invalid("segment_bytes_max is too small", "give at least 64 bytes");
         }

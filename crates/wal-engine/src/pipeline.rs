@@ -79,10 +79,10 @@ struct Board {
 
 struct State {
     /// Pieces by their order, from the next one to take on.
-    ready: VecDeque<Option<Box<Piece>>>,
+    ready: VecDeque<Option<Piece>>,
     /// How many the sink's thread has taken.
     taken: u64,
-    free: Vec<Box<Piece>>,
+    free: Vec<Piece>,
     /// No piece has this order or a higher one.
     last: Option<u64>,
 }
@@ -187,7 +187,7 @@ fn deliver(
     }
 }
 
-fn next_piece(board: &Board) -> Option<Box<Piece>> {
+fn next_piece(board: &Board) -> Option<Piece> {
     let mut state = board.state.lock();
     loop {
         if state.last.is_some_and(|last| last <= state.taken) {
@@ -255,8 +255,7 @@ fn read_piece(piece: &mut Piece, file: &dyn StorageFile, base: u64, len: u64, li
     let left = len.saturating_sub(base);
     let mut wanted = PIECE_BYTES.min(left);
     let mut have = 0;
-    loop {
-        let Ok(size) = usize::try_from(wanted) else { break };
+    while let Ok(size) = usize::try_from(wanted) {
         if piece.bytes.len() < size {
             piece.bytes.resize(size, 0);
         }
@@ -266,7 +265,9 @@ fn read_piece(piece: &mut Piece, file: &dyn StorageFile, base: u64, len: u64, li
         have += read;
         let whole = whole_entries(piece.bytes.get(..have).unwrap_or_default());
         match whole {
-            Whole::Upto(0, Some(frame)) if frame <= limit && frame <= left && wanted < frame && have == size => {
+            Whole::Upto(0, Some(frame))
+                if frame <= limit && frame <= left && wanted < frame && have == size =>
+            {
                 wanted = frame;
             }
             Whole::Upto(end, more) => {

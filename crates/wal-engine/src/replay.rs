@@ -1,8 +1,6 @@
 //! Replay: entries decoded and handed to a sink, in log order.
 
-use wal_format::{
-    DecodeError, Entry, EntryKind, SeriesPayload, decode_deletes, decode_samples,
-};
+use wal_format::{DecodeError, Entry, EntryKind, SeriesPayload, decode_deletes, decode_samples};
 use wal_segment::{Position, SegmentStats};
 use wal_types::{Sample, StoneRow};
 

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use wal_format::{
-    DeletesPayload, Entry, EntryKind, SegmentHeader, SeriesPayload, frame_payload, layout,
-};
+use wal_format::{DeletesPayload, Entry, EntryKind, SegmentHeader, SeriesPayload, frame_payload, layout};
 use wal_segment::dir::segment_name;
 use wal_segment::storage::write_all_at;
 use wal_segment::{
@@ -172,8 +170,7 @@ impl<'a> Run<'a> {
                 Advance::TooLarge { kind, .. } if !is_kept_kind(kind) => self.tally.entries_dropped += 1,
                 Advance::TooLarge { offset, bytes, .. } => {
                     let have = entry_bytes_max;
-                    let reason =
-                        Reason::Entry(wal_format::EntryFault::PastEnd { frame_bytes: bytes, have });
+                    let reason = Reason::Entry(wal_format::EntryFault::PastEnd { frame_bytes: bytes, have });
                     fault = Some((offset, reason));
                 }
                 Advance::End(Tail::Fault(reason)) => fault = Some((reader.offset(), reason)),
@@ -307,9 +304,10 @@ impl<'a> Run<'a> {
 
     fn put(&mut self, bytes: usize, stats: &SegmentStats, add: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         let frame = bytes as u64;
-        let full = self.outputs.last().is_none_or(|output| {
-            crate::decide::rotates(output.bytes(), frame, self.segment_bytes_max)
-        });
+        let full = self
+            .outputs
+            .last()
+            .is_none_or(|output| crate::decide::rotates(output.bytes(), frame, self.segment_bytes_max));
         // When the run's numbers are used up, its last file takes the rest: only a log written with
         // larger segments than now gets there.
         if full && let Some(number) = self.numbers.get(self.outputs.len()).copied() {

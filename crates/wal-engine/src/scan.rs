@@ -394,12 +394,7 @@ impl Scan {
             let Some(current) = &self.current else { return Ok(self.stop()) };
             self.ended = true;
             let at = Position { segment: current.file.number, offset: 4 };
-            return Ok(Event::Fault(Fault {
-                at,
-                reason,
-                verdict: Verdict::Unsupported,
-                entry_behind: None,
-            }));
+            return Ok(Event::Fault(Fault { at, reason, verdict: Verdict::Unsupported, entry_behind: None }));
         }
         if reason == Reason::Empty && place == Place::Last {
             self.skip_to(0);

@@ -31,8 +31,8 @@ impl View {
     /// Reads the directory. The mark is loaded before the names are listed: it may then be older than
     /// the segments, which is harmless, and never newer.
     pub(crate) fn read(storage: Arc<dyn Storage>) -> Result<Self> {
-        let (mark, mark_status) = mark::load(&*storage)
-            .map_err(|error| Error::file("read", storage.path(MARK_FILE), error))?;
+        let (mark, mark_status) =
+            mark::load(&*storage).map_err(|error| Error::file("read", storage.path(MARK_FILE), error))?;
         let mut intent = load_intent(&*storage)?;
         let mut listing = list(&*storage)?;
         // A truncation may have begun or ended between the two looks; it is over in moments, and two

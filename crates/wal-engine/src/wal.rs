@@ -39,6 +39,9 @@ pub struct Wal {
     _lock: LockGuard,
 }
 
+/// Encodes leading items of a batch as one framed entry.
+type Frame<T> = fn(&[T], u32, &mut Vec<u8>) -> std::result::Result<wal_format::Framed, ItemTooLarge>;
+
 /// What recovery hands over.
 pub(crate) struct Start {
     pub(crate) storage: Arc<dyn Storage>,
@@ -245,7 +248,12 @@ impl Wal {
             Ok(report) => {
                 Counters::add(&counters.truncations, 1);
                 Counters::add(&counters.corruptions, report.damaged.len() as u64);
-                tracing::info!(mint_ms, removed = report.segments_removed, kept = report.series_kept, "log truncated");
+                tracing::info!(
+                    mint_ms,
+                    removed = report.segments_removed,
+                    kept = report.series_kept,
+                    "log truncated"
+                );
             }
             Err(error) => {
                 Counters::add(&counters.truncations_failed, 1);
@@ -318,12 +326,7 @@ impl Wal {
     }
 
     /// Encodes and places a batch, split where it passes the entry limit.
-    fn log<T>(
-        &self,
-        batch: &[T],
-        frame: fn(&[T], u32, &mut Vec<u8>) -> std::result::Result<wal_format::Framed, ItemTooLarge>,
-        count: fn(&mut SegmentStats, &[T]),
-    ) -> Result<Position> {
+    fn log<T>(&self, batch: &[T], frame: Frame<T>, count: fn(&mut SegmentStats, &[T])) -> Result<Position> {
         let mut rest = batch;
         let mut end = None;
         while !rest.is_empty() {

@@ -1,4 +1,5 @@
 //! A log's ordinary life: appending, committing, rotating, reopening, closing.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Truncation: what goes, what stays, and what a crash in the middle of it leaves.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -81,8 +82,7 @@ fn a_delete_until_the_end_of_time_pins_nothing_and_is_kept() {
     wal.truncate(250, |series_ref| series_ref.0 == 1).unwrap();
     let memory = read(dir.path());
     assert!(!memory.values().contains(&0.0));
-    let forever: Vec<_> =
-        memory.rows().into_iter().filter(|row| row.interval.maxt_ms == i64::MAX).collect();
+    let forever: Vec<_> = memory.rows().into_iter().filter(|row| row.interval.maxt_ms == i64::MAX).collect();
     assert_eq!(forever.len(), 1);
     assert_eq!(forever[0].series_ref.0, 1);
     wal.close().unwrap();
@@ -209,8 +209,7 @@ fn a_truncation_cut_short_anywhere_leaves_the_old_log_or_the_new_one() {
                 let mut memory = Memory::default();
                 let mut reader = WalReader::open(dir.path(), ReadOptions::default()).unwrap();
                 while reader.next().unwrap().is_some() {}
-                let (wal, report) =
-                    Wal::open(dir.path(), small()).unwrap().replay(&mut memory).unwrap();
+                let (wal, report) = Wal::open(dir.path(), small()).unwrap().replay(&mut memory).unwrap();
                 (wal, memory, report)
             };
             assert_eq!(report.verdict, Verdict::Clean, "{call:?} {nth}");

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::storage::{FileKind, Folder, Storage};
 use crate::SegmentId;
+use crate::storage::{FileKind, Folder, Storage};
 
 /// How the names of our own temporary files end. Nothing else is ever cleaned away.
 pub const TEMPORARY_SUFFIX: &str = ".wal-tmp";

@@ -138,7 +138,16 @@ impl SegmentReader {
     #[must_use]
     pub fn new(file: Box<dyn StorageFile>, len: u64, entry_bytes_max: u64, method: ReadMethod) -> Self {
         let offset = as_u64(layout::HEADER_BYTES);
-        Self { file, len, limit: entry_bytes_max, method, window: Window::Nothing, base: offset, offset, last: None }
+        Self {
+            file,
+            len,
+            limit: entry_bytes_max,
+            method,
+            window: Window::Nothing,
+            base: offset,
+            offset,
+            last: None,
+        }
     }
 
     /// The offset behind the last entry returned.
@@ -184,9 +193,7 @@ impl SegmentReader {
                 Some((offset, entry)) => Ok(SegmentStep::Entry { offset, entry }),
                 None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             },
-            Advance::TooLarge { offset, kind, bytes } => {
-                Ok(SegmentStep::TooLarge { offset, kind, bytes })
-            }
+            Advance::TooLarge { offset, kind, bytes } => Ok(SegmentStep::TooLarge { offset, kind, bytes }),
             Advance::End(tail) => Ok(SegmentStep::End(tail)),
         }
     }

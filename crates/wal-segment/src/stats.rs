@@ -127,10 +127,7 @@ mod tests {
     fn a_delete_until_the_end_of_time_does_not_pin_the_segment() {
         let mut stats = SegmentStats::default();
         stats.add_samples(&[sample(10)]);
-        let row = StoneRow {
-            series_ref: SeriesRef(1),
-            interval: Interval { mint_ms: 0, maxt_ms: i64::MAX },
-        };
+        let row = StoneRow { series_ref: SeriesRef(1), interval: Interval { mint_ms: 0, maxt_ms: i64::MAX } };
         stats.add_deletes([row].into_iter());
         assert!(stats.is_older_than(11));
         assert!(!stats.is_older_than(10));

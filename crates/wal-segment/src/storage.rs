@@ -179,12 +179,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 ///
 /// # Errors
 /// Whatever reading says.
-pub fn read_up_to(
-    file: &dyn StorageFile,
-    buffer: &mut [u8],
-    offset: u64,
-    len: u64,
-) -> io::Result<usize> {
+pub fn read_up_to(file: &dyn StorageFile, buffer: &mut [u8], offset: u64, len: u64) -> io::Result<usize> {
     let room = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
     let wanted = buffer.len().min(room);
     let mut have = 0;
@@ -204,11 +199,7 @@ pub fn read_up_to(
 /// # Errors
 /// The first failure, with how many bytes had been written before it. A call that writes nothing
 /// without an error is `WriteZero`.
-pub fn write_all_at(
-    file: &dyn StorageFile,
-    bytes: &[u8],
-    offset: u64,
-) -> Result<(), (usize, io::Error)> {
+pub fn write_all_at(file: &dyn StorageFile, bytes: &[u8], offset: u64) -> Result<(), (usize, io::Error)> {
     let mut done = 0;
     while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
         let at = offset + u64::try_from(done).unwrap_or(u64::MAX);

@@ -9,7 +9,7 @@ use crate::options::Preallocation;
 use crate::storage::{Storage, StorageFile, write_all_at};
 
 /// Zeros are written in pieces of this size.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A segment file with a header under a temporary name: durable, and waiting to be renamed.
 #[derive(Debug)]
@@ -28,11 +28,7 @@ impl Prepared {
     /// # Errors
     /// Whatever the disk says. A half-made file is removed, so nothing is left to take back; a
     /// leftover of the same name from an earlier life is replaced.
-    pub fn create(
-        storage: &dyn Storage,
-        name: &str,
-        space: Space,
-    ) -> io::Result<Self> {
+    pub fn create(storage: &dyn Storage, name: &str, space: Space) -> io::Result<Self> {
         let file = match storage.create_new(name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 storage.remove(name)?;
@@ -109,11 +105,7 @@ pub struct Space {
 impl SegmentWriter {
     /// Takes up an existing file whose entries end at `written`, where it also ends.
     #[must_use]
-    pub fn resume(
-        file: Box<dyn StorageFile>,
-        written: u64,
-        space: Space,
-    ) -> Self {
+    pub fn resume(file: Box<dyn StorageFile>, written: u64, space: Space) -> Self {
         Self { file, written, ready: written, space, zeros_instead: false }
     }
 
