@@ -49,7 +49,9 @@ pub(crate) fn run(shared: &Shared, to: &Path) -> Result<BackupReport> {
     let mut report = BackupReport { end: shared.commits.durable(), ..BackupReport::default() };
     for segment in &sealed {
         let name = segment_name(segment.number);
-        if shared.storage.link_out(&segment.name, &to.join(&name)).is_ok() {
+        // The copy goes on in its last segment, which must therefore be its own.
+        let last = active.is_none() && report.segments + 1 == sealed.len() as u64;
+        if !last && shared.storage.link_out(&segment.name, &to.join(&name)).is_ok() {
             report.linked += 1;
         } else {
             copy(shared, &segment.name, &target, &name, segment.bytes)?;

@@ -106,8 +106,14 @@ impl Io {
     /// # Errors
     /// A full disk stalls the log, other failures poison it. Both are told to whom it concerns.
     pub(crate) fn flush(&mut self, shared: &Shared, all: bool) -> Result<()> {
-        if let Condition::Poisoned(cause) = &shared.appender.lock().condition {
-            return Err(Error::poisoned(cause));
+        let poisoned = match &shared.appender.lock().condition {
+            Condition::Poisoned(cause) => Some(Error::poisoned(cause)),
+            _ => None,
+        };
+        if let Some(error) = poisoned {
+            // Someone may have begun to wait after those before were told.
+            shared.commits.fail_all(&error);
+            return Err(error);
         }
         match self.try_flush(shared, all) {
             Ok(()) => {
@@ -202,12 +208,16 @@ impl Io {
 
     /// Moves the mark into the active segment, in both slots and durably: needed before older segments
     /// change or go.
-    pub(crate) fn raise_mark(&mut self) -> std::io::Result<()> {
-        let (Some(mark), Some(active)) = (&mut self.mark, &self.active) else { return Ok(()) };
-        // Only what is durable may be named; entries written since the last sync are not.
-        let witnesses = if self.dirty { Vec::new() } else { self.trail.witnesses() };
-        let offset = if self.dirty { wal_format::layout::HEADER_BYTES as u64 } else { active.end().offset };
-        mark.write_both(Position { segment: active.number, offset }, &witnesses)
+    pub(crate) fn raise_mark(&mut self, shared: &Shared) -> std::io::Result<()> {
+        let Some(mark) = &mut self.mark else { return Ok(()) };
+        let header = wal_format::layout::HEADER_BYTES as u64;
+        match &self.active {
+            Some(active) if !self.dirty => mark.write_both(active.end(), &self.trail.witnesses()),
+            // Only what is durable may be named; entries written since the last sync are not.
+            Some(active) => mark.write_both(Position { segment: active.number, offset: header }, &[]),
+            // The next segment does not exist yet; nothing below it is marked any more.
+            None => mark.write_both(Position { offset: header, ..shared.commits.durable() }, &[]),
+        }
     }
 
     /// The lowest segment that a repair still has to change, if one is pending.
@@ -340,11 +350,20 @@ impl Io {
             Ok(()) => {
                 tracing::info!("the pending repair is finished");
                 self.repair = None;
-                Ok(())
+                self.reopen_active()
             }
             Err(error) if error.is_disk_full() => Err(Failure::Stalled(error.into())),
             Err(error) => Err(Failure::Fatal(error.into())),
         }
+    }
+
+    /// A repair may have put another file in the place of the one that is open.
+    fn reopen_active(&mut self) -> std::result::Result<(), Failure> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let failed = |error| Failure::Fatal(Error::file("open", self.storage.path(&active.name), error));
+        let file = self.storage.open(&active.name, Access::Write).map_err(failed)?;
+        active.writer = SegmentWriter::resume(file, active.writer.written(), self.options.space());
+        Ok(())
     }
 
     /// Notes that everything before `durable` is. Without a sync: either value that survives is true.

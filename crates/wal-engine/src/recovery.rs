@@ -383,6 +383,11 @@ fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, AppendAt, Vec
         let was_last = reading.segments.last().is_some_and(|read| read.finished.file.number == last.number);
         was_last && !damaged
     });
+    // A file that a backup shares is left as it is; a repair gives the log one of its own.
+    let last_kept = match last_kept {
+        Some(last) if plan.cut.is_none() && is_shared(view, &last.name)? => None,
+        other => other,
+    };
     let append_at = match last_kept {
         Some(last) => AppendAt::Continue(Position { segment: last.number, offset: last.bytes }),
         None => AppendAt::NewSegment(next_number),
@@ -391,6 +396,11 @@ fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, AppendAt, Vec
         .last()
         .map_or(append_at.position(), |last| Position { segment: last.number, offset: last.bytes });
     Ok((plan, append_at, kept))
+}
+
+fn is_shared(view: &View, name: &str) -> Result<bool> {
+    let links = view.storage.open(name, Access::Read).and_then(|file| file.links());
+    Ok(1 < links.map_err(|error| Error::file("read", view.storage.path(name), error))?)
 }
 
 fn is_header_fault(reading: &Reading) -> bool {

@@ -222,9 +222,9 @@ fn put_in_place(shared: &Shared, runs: Vec<Run<'_>>, report: &mut TruncateReport
     }
     // DURABILITY: truncate-temporaries. Their names are durable before the intent can be: an intent
     // whose temporaries are gone would be taken for one half done, and lose them.
-    sync(storage, Folder::Log)?;
+    sync(storage, Folder::Log).map_err(|error| poison(shared, error.into()))?;
     let failed = |error| Error::file("raise the durable mark in", storage.path(""), error);
-    shared.io.lock().raise_mark().map_err(failed)?;
+    shared.io.lock().raise_mark(shared).map_err(failed)?;
     let failed = |error| Error::file("write", storage.path(INTENT_FILE), error);
     let intent = IntentFile::open(storage).map_err(failed)?;
     // DURABILITY: truncate-intent. Before it is whole, power loss leaves the old log; after, the new.
