@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::mark::{MarkFile, Trail};
 use crate::metrics::Counters;
 use crate::options::WalOptions;
-use crate::recovery::{AppendAt, Kept};
+use crate::plan::{AppendAt, Kept};
 use crate::repair::RepairPlan;
 use crate::shared::Shared;
 

@@ -15,6 +15,7 @@ pub mod mark;
 mod metrics;
 mod options;
 mod pipeline;
+mod plan;
 mod quarantine;
 mod reader;
 mod recovery;

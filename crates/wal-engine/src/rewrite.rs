@@ -13,7 +13,7 @@ use wal_types::{SeriesRef, varint};
 
 use crate::error::{Error, Result};
 use crate::intent::rewrite_name;
-use crate::recovery::Kept;
+use crate::plan::Kept;
 use crate::repair::remove_if_there;
 use crate::wal::is_kept_kind;
 

@@ -11,7 +11,7 @@ use crate::append::Condition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::intent::{INTENT_FILE, IntentFile, IntentStep, STEPS_MAX, rewrite_name};
 use crate::io::poison;
-use crate::recovery::Kept;
+use crate::plan::Kept;
 use crate::repair::{remove_if_there, sync};
 use crate::rewrite::{Output, Run, SegmentOutcome, Temporaries, name_of};
 use crate::shared::Shared;
