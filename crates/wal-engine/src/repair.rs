@@ -79,9 +79,14 @@ impl RepairPlan {
 
     fn move_away(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
         let mut moved = false;
-        // DURABILITY: repair-move. Highest number first: whatever subset of the renames survives, what
-        // is left in the log is a prefix of it, and its fault is found again.
+        // DURABILITY: repair-move. Highest number first, and the lowest, which may bear the fault itself,
+        // only when the others are gone for good: whatever subset of the renames survives, the fault is
+        // still there and is found again, or everything behind it is gone.
         while let Some(target) = self.moves.first() {
+            if moved && self.moves.len() == 1 {
+                sync(storage, Folder::Quarantine)?;
+                sync(storage, Folder::Log)?;
+            }
             kept.push(move_segment(storage, &target.name, target.number, target.len)?);
             self.moves.remove(0);
             moved = true;
