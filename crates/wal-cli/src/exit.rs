@@ -91,7 +91,8 @@ impl Failure {
     /// has a command for it.
     pub(crate) fn engine(dir: &Path, error: &Error) -> Self {
         let text = error.to_string();
-        let (what, advice) = text.rsplit_once("; next: ").unwrap_or((&text, "run `wal verify` on the log"));
+        let advice = error.advice();
+        let what = text.strip_suffix(&format!("; next: {advice}")).unwrap_or(&text);
         let dir = dir.display();
         let place = if what.contains(&dir.to_string()) { String::new() } else { format!("{dir}: ") };
         let next = match error.kind() {

@@ -36,6 +36,7 @@ pub(crate) struct Io {
     repair: Option<RepairPlan>,
     /// Finished segments, by rising number.
     pub(crate) sealed: Vec<Kept>,
+    sealed_bytes: u64,
 }
 
 /// The segment that entries go into.
@@ -96,6 +97,7 @@ impl Io {
             mark,
             mark_dirty: false,
             repair,
+            sealed_bytes: total(&sealed),
             sealed,
         })
     }
@@ -115,7 +117,9 @@ impl Io {
             shared.commits.fail_all(&error);
             return Err(error);
         }
-        match self.try_flush(shared, all) {
+        let flushed = self.try_flush(shared, all);
+        self.count_disk(shared);
+        match flushed {
             Ok(()) => {
                 let mut appender = shared.appender.lock();
                 if let Condition::Stalled = appender.condition {
@@ -228,11 +232,20 @@ impl Io {
         plan.moves.iter().map(|target| target.number).chain(cut).chain(rewrites).min()
     }
 
-    /// Bytes of all segment files, and how many there are.
-    pub(crate) fn disk(&self) -> (u64, u64) {
+    /// Tells the counters what the files take.
+    pub(crate) fn count_disk(&self, shared: &Shared) {
         let active = self.active.as_ref().map(|active| active.writer.file_bytes());
-        let bytes = self.sealed.iter().map(|sealed| sealed.bytes).sum::<u64>() + active.unwrap_or(0);
-        (bytes, self.sealed.len() as u64 + u64::from(active.is_some()))
+        let segments = self.sealed.len() as u64 + u64::from(active.is_some());
+        shared.counters.on_disk(self.sealed_bytes + active.unwrap_or(0), segments);
+    }
+
+    /// Puts other segments in the place of some finished ones, as a truncation did on disk.
+    pub(crate) fn replace_sealed(&mut self, old: &[Kept], fresh: Vec<Kept>) {
+        let first = old.first().map_or(0, |segment| segment.number);
+        let at = self.sealed.partition_point(|segment| segment.number < first);
+        let end = (at + old.len()).min(self.sealed.len());
+        self.sealed.splice(at..end, fresh);
+        self.sealed_bytes = total(&self.sealed);
     }
 
     /// Makes the mark durable, if it changed.
@@ -335,6 +348,7 @@ impl Io {
         let fresh = Active { number, name, writer: prepared.into_writer(), stats: SegmentStats::default() };
         if let Some(old) = self.active.replace(fresh) {
             let bytes = old.writer.written();
+            self.sealed_bytes += bytes;
             self.sealed.push(Kept { number: old.number, name: old.name, bytes, stats: old.stats });
             Counters::add(&shared.counters.rotations, 1);
         }
@@ -381,6 +395,10 @@ impl Io {
             }
         }
     }
+}
+
+fn total(segments: &[Kept]) -> u64 {
+    segments.iter().map(|segment| segment.bytes).sum()
 }
 
 /// Prepares the segment of this number under its temporary name.

@@ -64,6 +64,8 @@ pub(crate) struct Counters {
     pub(crate) truncations: AtomicU64,
     pub(crate) truncations_failed: AtomicU64,
     pub(crate) rotations: AtomicU64,
+    pub(crate) segments: AtomicU64,
+    pub(crate) disk_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -80,7 +82,13 @@ impl Counters {
         self.synced_bytes.store(self.written_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// The counts; how the log stands is for the caller to add.
+    /// How much the log takes on disk, as of the last time its files changed.
+    pub(crate) fn on_disk(&self, bytes: u64, segments: u64) {
+        self.disk_bytes.store(bytes, Ordering::Relaxed);
+        self.segments.store(segments, Ordering::Relaxed);
+    }
+
+    /// The counts; what the append side knows is for the caller to add.
     pub(crate) fn snapshot(&self) -> WalMetrics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let appended_bytes = get(&self.appended_bytes);
@@ -98,6 +106,8 @@ impl Counters {
             truncations: get(&self.truncations),
             truncations_failed: get(&self.truncations_failed),
             rotations: get(&self.rotations),
+            segments: get(&self.segments),
+            disk_bytes: get(&self.disk_bytes),
             ..WalMetrics::default()
         }
     }

@@ -127,6 +127,7 @@ impl Recovery {
             mark: control,
             trail: reading.trail,
             repair: report.pending.then_some(plan),
+            corruptions: report.gaps.len() as u64 + u64::from(reading.fault.is_some()),
         };
         let wal = Wal::start(start)?;
         tracing::info!(

@@ -243,11 +243,9 @@ fn put_in_place(shared: &Shared, runs: Vec<Run<'_>>, report: &mut TruncateReport
     finish_intent(storage, &steps).map_err(|error| poison(shared, error.into()))?;
     let mut io = shared.io.lock();
     for (old, fresh) in changes {
-        let first = old.first().map_or(0, |segment| segment.number);
-        let at = io.sealed.partition_point(|segment| segment.number < first);
-        let end = (at + old.len()).min(io.sealed.len());
-        io.sealed.splice(at..end, fresh);
+        io.replace_sealed(&old, fresh);
     }
+    io.count_disk(shared);
     Ok(())
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Start {
     pub(crate) mark: Option<MarkFile>,
     pub(crate) trail: Trail,
     pub(crate) repair: Option<RepairPlan>,
+    /// Faults that recovery found.
+    pub(crate) corruptions: u64,
 }
 
 impl Wal {
@@ -76,7 +78,7 @@ impl Wal {
     }
 
     pub(crate) fn start(start: Start) -> Result<Self> {
-        let Start { storage, lock, options, kept, append_at, mark, trail, repair } = start;
+        let Start { storage, lock, options, kept, append_at, mark, trail, repair, corruptions } = start;
         let end = append_at.position();
         let mut appender = Appender::new(end, options.buffer_bytes, options.segment_bytes_max);
         if repair.is_some() {
@@ -99,11 +101,12 @@ impl Wal {
             appender: Mutex::new(appender),
             io: Mutex::new(io),
             commits: Commits::new(end),
-            counters: Counters::default(),
+            counters: Counters { corruptions: corruptions.into(), ..Counters::default() },
             prepared: Mutex::new(None),
             signal: Signal::default(),
             gate: Gate::default(),
         });
+        shared.io.lock().count_disk(&shared);
         let mut wal = Self { shared, thread: None, dir, closed: false, _lock: lock };
         if wants_thread {
             let shared = Arc::clone(&wal.shared);
@@ -275,7 +278,7 @@ impl Wal {
         backup::run(&self.shared, to.as_ref())
     }
 
-    /// A snapshot of the counters.
+    /// A snapshot of the counters. Waits for no file.
     #[must_use]
     pub fn metrics(&self) -> WalMetrics {
         let shared = &self.shared;
@@ -283,11 +286,8 @@ impl Wal {
             let appender = shared.appender.lock();
             (appender.condition.clone(), appender.end())
         };
-        let (disk_bytes, segments) = shared.io.lock().disk();
         WalMetrics {
             segment: end.segment,
-            segments,
-            disk_bytes,
             poisoned: u64::from(matches!(condition, Condition::Poisoned(_))),
             disk_full: u64::from(matches!(condition, Condition::Stalled)),
             ..shared.counters.snapshot()
