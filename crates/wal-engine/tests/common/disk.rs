@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use wal_engine::{RecoveryReport, Wal, WalOptions};
 use wal_segment::{
     Access, Folder, Listed, LockAttempt, MappedWindow, Modes, OsStorage, Replace, Storage, StorageFile,
 };
+
+use super::Memory;
 
 /// Kinds of calls that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,18 +31,33 @@ pub enum Call {
 #[derive(Debug)]
 pub struct FaultyDisk {
     real: OsStorage,
+    dir: PathBuf,
     pub faults: Arc<Faults>,
+    /// Of files that were opened here: they follow renames.
+    names: parking_lot::Mutex<Vec<Name>>,
 }
+
+type Name = Arc<parking_lot::Mutex<String>>;
 
 /// Which calls fail, and how.
 #[derive(Debug, Default)]
 pub struct Faults {
     rules: parking_lot::Mutex<Vec<(Call, u64, bool, i32)>>,
+    named: parking_lot::Mutex<Vec<(Call, String, i32)>>,
     counts: [AtomicU64; 9],
     /// Every write, sync, creation and set_len by name, in order: for tests of order.
     pub journal: parking_lot::Mutex<Vec<String>>,
     /// While set, whatever needs space fails.
     pub full: AtomicBool,
+    /// Where and how much was written, by name, in order.
+    pub writes: parking_lot::Mutex<Vec<(String, u64, usize)>>,
+    /// All bytes of the log directory together, when the disk has an end: a write beyond it is short,
+    /// the next one fails.
+    pub room: parking_lot::Mutex<Option<u64>>,
+    held: parking_lot::Mutex<bool>,
+    let_go: parking_lot::Condvar,
+    /// Syncs that wait at the gate.
+    pub waiting: AtomicU64,
 }
 
 impl Faults {
@@ -54,6 +72,31 @@ impl Faults {
         self.counts[call as usize].load(Ordering::SeqCst)
     }
 
+    /// Every call of the kind on files of that name fails with the errno, until mended.
+    pub fn fail_named(&self, call: Call, name: &str, errno: i32) {
+        self.named.lock().push((call, name.to_owned(), errno));
+    }
+
+    /// From now on no call fails.
+    pub fn mend(&self) {
+        self.rules.lock().clear();
+        self.named.lock().clear();
+    }
+
+    /// While set, syncs of segments stop at a gate.
+    pub fn hold_syncs(&self, hold: bool) {
+        *self.held.lock() = hold;
+        self.let_go.notify_all();
+    }
+
+    fn pass_gate(&self, name: &str) {
+        let mut held = self.held.lock();
+        if *held && name.bytes().all(|b| b.is_ascii_digit()) {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            self.let_go.wait_while(&mut held, |held| *held);
+        }
+    }
+
     fn check(&self, call: Call, name: &str) -> io::Result<()> {
         let n = self.counts[call as usize].fetch_add(1, Ordering::SeqCst) + 1;
         self.journal.lock().push(format!("{call:?} {name}"));
@@ -65,17 +108,40 @@ impl Faults {
                 return Err(io::Error::from_raw_os_error(*errno));
             }
         }
-        Ok(())
+        let named = self.named.lock();
+        match named.iter().find(|(kind, wanted, _)| *kind == call && wanted == name) {
+            Some((.., errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            None => Ok(()),
+        }
     }
 }
 
 impl FaultyDisk {
     pub fn new(dir: &Path) -> Self {
-        Self { real: OsStorage::new(dir, Modes::default()), faults: Arc::default() }
+        Self {
+            real: OsStorage::new(dir, Modes::default()),
+            dir: dir.to_path_buf(),
+            faults: Arc::default(),
+            names: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// Opens the log on a disk of this kind.
+    pub fn open_log(dir: &Path, options: WalOptions) -> (Wal, Memory, RecoveryReport, Arc<Faults>) {
+        let disk = Self::new(dir);
+        let faults = Arc::clone(&disk.faults);
+        let mut memory = Memory::default();
+        let recovery = Wal::open_storage(Arc::new(disk), options).unwrap();
+        let (wal, report) = recovery.replay(&mut memory).unwrap();
+        (wal, memory, report, faults)
     }
 
     fn wrap(&self, file: Box<dyn StorageFile>, name: &str) -> Box<dyn StorageFile> {
-        Box::new(FaultyFile { real: file, name: name.to_owned(), faults: Arc::clone(&self.faults) })
+        let (name, dir) = (Name::new(name.to_owned().into()), self.dir.clone());
+        let mut names = self.names.lock();
+        names.retain(|name| 1 < Arc::strong_count(name));
+        names.push(Arc::clone(&name));
+        Box::new(FaultyFile { real: file, name, dir, faults: Arc::clone(&self.faults) })
     }
 }
 
@@ -104,7 +170,14 @@ impl Storage for FaultyDisk {
 
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
         self.faults.check(Call::Rename, &format!("{from} {to}"))?;
-        self.real.rename(from, to, replace)
+        self.real.rename(from, to, replace)?;
+        for name in self.names.lock().iter() {
+            let mut name = name.lock();
+            if *name == from {
+                to.clone_into(&mut name);
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -113,8 +186,8 @@ impl Storage for FaultyDisk {
     }
 
     fn sync_folder(&self, folder: Folder) -> io::Result<()> {
-        self.faults.check(Call::SyncFolder, &format!("{folder:?}"))?;
-        self.real.sync_folder(folder)
+        // Power never fails here, so the real disk need not be asked.
+        self.faults.check(Call::SyncFolder, &format!("{folder:?}"))
     }
 
     fn lock(&self) -> io::Result<LockAttempt> {
@@ -137,8 +210,28 @@ impl Storage for FaultyDisk {
 #[derive(Debug)]
 struct FaultyFile {
     real: Box<dyn StorageFile>,
-    name: String,
+    name: Name,
+    dir: PathBuf,
     faults: Arc<Faults>,
+}
+
+impl FaultyFile {
+    fn check(&self, call: Call) -> io::Result<()> {
+        let name = self.name.lock().clone();
+        self.faults.check(call, &name)
+    }
+
+    /// How much of a write there is room for.
+    fn fits(&self, bytes: usize, offset: u64) -> io::Result<usize> {
+        let Some(room) = *self.faults.room.lock() else { return Ok(bytes) };
+        let grows = (offset + bytes as u64).saturating_sub(self.real.len()?);
+        let used: u64 = super::snapshot(&self.dir).iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let lacks = (used + grows).saturating_sub(room).min(grows);
+        match bytes - usize::try_from(lacks).unwrap() {
+            0 if bytes != 0 => Err(io::Error::from_raw_os_error(28)),
+            fits => Ok(fits),
+        }
+    }
 }
 
 impl StorageFile for FaultyFile {
@@ -147,7 +240,7 @@ impl StorageFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.faults.check(Call::Read, &self.name)?;
+        self.check(Call::Read)?;
         self.real.read_at(buffer, offset)
     }
 
@@ -156,22 +249,25 @@ impl StorageFile for FaultyFile {
         if self.faults.full.load(Ordering::SeqCst) && offset + bytes.len() as u64 <= self.real.len()? {
             return self.real.write_at(bytes, offset);
         }
-        self.faults.check(Call::Write, &self.name)?;
-        self.real.write_at(bytes, offset)
+        self.check(Call::Write)?;
+        let fits = self.fits(bytes.len(), offset)?;
+        self.faults.writes.lock().push((self.name.lock().clone(), offset, fits));
+        self.real.write_at(bytes.get(..fits).unwrap(), offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.faults.check(Call::Sync, &self.name)?;
-        self.real.sync()
+        let name = self.name.lock().clone();
+        self.faults.pass_gate(&name);
+        self.check(Call::Sync)
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.faults.check(Call::SetLen, &self.name)?;
+        self.check(Call::SetLen)?;
         self.real.set_len(bytes)
     }
 
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        self.faults.check(Call::Write, &self.name)?;
+        self.check(Call::Write)?;
         self.real.allocate(offset, bytes)
     }
 
