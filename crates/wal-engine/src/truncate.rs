@@ -78,28 +78,26 @@ pub(crate) fn run(
     }
     let mut report = TruncateReport::default();
     let mut waiting = candidates(shared, mint_ms);
-    let mut relieved = stalled;
+    let mut tight = stalled;
     loop {
-        let (done, deferred, full) = pass(shared, &waiting, mint_ms, &mut keep, &mut report)?;
-        waiting = deferred;
-        let Some(full) = full else { break };
-        if !done && relieved {
+        let passed = pass(shared, waiting, mint_ms, tight, &mut keep, &mut report)?;
+        waiting = passed.waiting;
+        let Some(full) = passed.full else { break };
+        if !passed.progressed && tight {
             if report == TruncateReport::default() {
                 return Err(full);
             }
             report.segments_deferred = waiting.iter().map(|run| run.len() as u64).sum();
             break;
         }
-        if !relieved {
+        if !tight {
             relieve(shared);
-            relieved = true;
+            tight = true;
         }
     }
-    if relieved {
-        // There may be room now; if not, everything stays as it was.
-        if shared.io.lock().flush(shared, true).is_ok() {
-            let _ = create_reserve(&*shared.storage);
-        }
+    // There may be room now; if not, everything stays as it was.
+    if tight && shared.io.lock().flush(shared, true).is_ok() {
+        let _ = create_reserve(&*shared.storage);
     }
     Ok(report)
 }
@@ -123,49 +121,62 @@ fn candidates(shared: &Shared, mint_ms: i64) -> Vec<Vec<Kept>> {
     runs
 }
 
-/// Does every run once. Returns whether anything was done, the runs that found no space, and the error
-/// that said so.
-#[allow(clippy::type_complexity)]
+/// What doing every run once came to.
+struct Passed {
+    /// Something was put in place, or a run became smaller ones.
+    progressed: bool,
+    /// Runs that found no space.
+    waiting: Vec<Vec<Kept>>,
+    /// The error that said so.
+    full: Option<Error>,
+}
+
+/// Does every run once. Where space is tight, each run gives its own back before the next one begins,
+/// and a run that finds none is tried again in halves: each needs less at once.
 fn pass(
     shared: &Shared,
-    runs: &[Vec<Kept>],
+    runs: Vec<Vec<Kept>>,
     mint_ms: i64,
+    tight: bool,
     keep: &mut impl FnMut(SeriesRef) -> bool,
     report: &mut TruncateReport,
-) -> Result<(bool, Vec<Vec<Kept>>, Option<Error>)> {
-    let mut deferred = Vec::new();
-    let mut full = None;
-    let mut done = false;
-    let mut batch = Vec::new();
-    for segments in runs {
-        match rewrite(shared, segments, mint_ms, keep) {
+) -> Result<Passed> {
+    let mut passed = Passed { progressed: false, waiting: Vec::new(), full: None };
+    let mut batch: Vec<Run<'_>> = Vec::new();
+    for mut segments in runs {
+        match rewrite(shared, &segments, mint_ms, keep) {
             Ok((rewritten, damaged)) => {
                 report.damaged.extend(damaged);
                 for run in rewritten {
-                    if !run.changes_nothing() {
-                        done = true;
-                        batch.push(run);
-                    } else {
+                    if run.changes_nothing() {
                         report.series_kept += run.tally.series_kept;
                         report.deletes_kept += run.tally.deletes_kept;
+                    } else {
+                        passed.progressed = true;
+                        batch.push(run);
                     }
                 }
             }
             Err(error) if error.kind() == ErrorKind::DiskFull => {
-                deferred.push(segments.clone());
-                full = Some(error);
+                if tight && 1 < segments.len() {
+                    passed.progressed = true;
+                    passed.waiting.push(segments.split_off(segments.len() / 2));
+                }
+                passed.waiting.push(segments);
+                passed.full = Some(error);
             }
             Err(error) => return Err(error),
         }
         // A run needs a step for each file it writes and one for those it removes.
-        if STEPS_MAX / 2 < batch.iter().map(|run: &Run<'_>| run.outputs.len() + 1).sum::<usize>() {
+        let steps = batch.iter().map(|run| run.outputs.len() + 1).sum::<usize>();
+        if !batch.is_empty() && (tight || STEPS_MAX / 2 < steps) {
             put_in_place(shared, std::mem::take(&mut batch), report)?;
         }
     }
     if !batch.is_empty() {
         put_in_place(shared, batch, report)?;
     }
-    Ok((done, deferred, full))
+    Ok(passed)
 }
 
 /// Writes what is kept of neighbouring segments. A damaged one among them splits the run.

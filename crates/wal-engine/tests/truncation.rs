@@ -269,3 +269,23 @@ fn repairing_a_log_leaves_its_backup_as_it_is() {
     wal.close().unwrap();
     assert_eq!(snapshot(&to), before);
 }
+
+#[test]
+fn a_run_that_finds_no_space_is_done_in_halves() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(dir.path());
+    let faults = Arc::clone(&disk.faults);
+    let options = small().background_thread(false);
+    let (wal, _) = Wal::open_storage(Arc::new(disk), options).unwrap().replay(&mut ()).unwrap();
+    fill(&wal, 40);
+    // The whole run finds no space; nor does it when everything that can be given back is.
+    for nth in [1, 2] {
+        faults.fail(Call::Create, nth, false, 28);
+    }
+    let report = wal.truncate(i64::MAX, |_| true).unwrap();
+    assert_eq!(report.segments_deferred, 0);
+    assert!(1 < report.segments_rewritten && 0 < report.bytes_freed, "{report}");
+    wal.close().unwrap();
+    let memory = read(dir.path());
+    assert_eq!(memory.refs(), (1..=40).collect::<Vec<_>>());
+}
