@@ -187,7 +187,7 @@ fn settle(dir: &std::path::Path, settings: &Settings, model: &mut Vec<(Item, boo
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_log_gives_back_what_was_put_in(first in settings(), steps in vec(step(), 1..40)) {
