@@ -214,13 +214,15 @@ impl Io {
     /// change or go.
     pub(crate) fn raise_mark(&mut self, shared: &Shared) -> std::io::Result<()> {
         let Some(mark) = &mut self.mark else { return Ok(()) };
-        let header = wal_format::layout::HEADER_BYTES as u64;
-        match &self.active {
-            Some(active) if !self.dirty => mark.write_both(active.end(), &self.trail.witnesses()),
-            // Only what is durable may be named; entries written since the last sync are not.
-            Some(active) => mark.write_both(Position { segment: active.number, offset: header }, &[]),
-            // The next segment does not exist yet; nothing below it is marked any more.
-            None => mark.write_both(Position { offset: header, ..shared.commits.durable() }, &[]),
+        // The next segment may not exist yet; then nothing below it is marked any more.
+        let number = self.active.as_ref().map_or(shared.commits.durable().segment, |active| active.number);
+        match mark.last().filter(|last| last.position.segment == number).cloned() {
+            // Only what is durable may be named, and this was; entries written since may not be.
+            Some(last) => mark.write_both(last.position, last.witnesses),
+            None => {
+                let offset = wal_format::layout::HEADER_BYTES as u64;
+                mark.write_both(Position { segment: number, offset }, Vec::new())
+            }
         }
     }
 
@@ -228,7 +230,7 @@ impl Io {
     pub(crate) fn pending_from(&self) -> Option<u64> {
         let plan = self.repair.as_ref()?;
         let cut = plan.cut.as_ref().map(|(target, ..)| target.number);
-        let rewrites = plan.rewrites.iter().map(|(target, _)| target.number);
+        let rewrites = plan.rewrites.iter().map(|(target, ..)| target.number);
         plan.moves.iter().map(|target| target.number).chain(cut).chain(rewrites).min()
     }
 

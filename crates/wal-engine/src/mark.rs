@@ -41,6 +41,9 @@ pub struct Mark {
     pub counter: u64,
     /// Everything before it is durable.
     pub position: Position,
+    /// Appending goes on in no segment with a lower number: a repair may have cut positions there that
+    /// were durable once, and they are never given again.
+    pub floor: u64,
     /// Entries before the position, to find out whether the mark belongs to what is read.
     pub witnesses: Vec<Witness>,
 }
@@ -81,6 +84,7 @@ impl Mark {
         body.extend_from_slice(&self.counter.to_be_bytes());
         body.extend_from_slice(&self.position.segment.to_be_bytes());
         body.extend_from_slice(&self.position.offset.to_be_bytes());
+        body.extend_from_slice(&self.floor.to_be_bytes());
         let count = self.witnesses.len().min(WITNESSES_MAX);
         body.push(u8::try_from(count).unwrap_or(0));
         for witness in self.witnesses.iter().take(count) {
@@ -102,6 +106,7 @@ impl Mark {
         let counter = take_u64(&mut rest)?;
         let segment = take_u64(&mut rest)?;
         let offset = take_u64(&mut rest)?;
+        let floor = take_u64(&mut rest)?;
         let (count, mut rest) = rest.split_first()?;
         let count = usize::from(*count);
         if WITNESSES_MAX < count {
@@ -116,7 +121,7 @@ impl Mark {
         if take_u32(&mut rest)? != checksum::crc32c(body) {
             return None;
         }
-        Some(Self { counter, position: Position { segment, offset }, witnesses })
+        Some(Self { counter, position: Position { segment, offset }, floor, witnesses })
     }
 
     /// The newer whole slot of a mark file's bytes.
@@ -248,15 +253,17 @@ impl Trail {
 pub struct MarkFile {
     file: Box<dyn StorageFile>,
     counter: u64,
+    floor: u64,
+    last: Option<Mark>,
 }
 
 impl MarkFile {
     /// Opens the mark's file, or creates it with room for both slots. `above` is the highest counter
-    /// read before.
+    /// read before, `floor` goes into every value written.
     ///
     /// # Errors
     /// Whatever the disk says; a log works without a mark.
-    pub fn open(storage: &dyn Storage, above: u64) -> io::Result<Self> {
+    pub fn open(storage: &dyn Storage, above: u64, floor: u64) -> io::Result<Self> {
         let file = match storage.open(MARK_FILE, Access::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create_new(MARK_FILE)?,
             other => other?,
@@ -264,7 +271,7 @@ impl MarkFile {
         if file.len()? < FILE_BYTES as u64 {
             write_all_at(&*file, &[0; FILE_BYTES], 0).map_err(|(_, error)| error)?;
         }
-        Ok(Self { file, counter: above })
+        Ok(Self { file, counter: above, floor, last: None })
     }
 
     /// Writes the mark into the older slot. Not synced: whichever slot survives is true.
@@ -273,9 +280,17 @@ impl MarkFile {
     /// When the write fails; the commit that it belongs to has succeeded all the same.
     pub fn write(&mut self, position: Position, witnesses: Vec<Witness>) -> io::Result<()> {
         self.counter += 1;
-        let slot = Mark { counter: self.counter, position, witnesses }.encode();
+        let mark = Mark { counter: self.counter, position, floor: self.floor, witnesses };
+        let slot = mark.encode();
+        self.last = Some(mark);
         let at = if self.counter.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 };
         write_all_at(&*self.file, &slot, at).map_err(|(_, error)| error)
+    }
+
+    /// The value last written in this life of the log.
+    #[must_use]
+    pub fn last(&self) -> Option<&Mark> {
+        self.last.as_ref()
     }
 
     /// Writes both slots and syncs them, so that no older value can come back. Needed before anything
@@ -283,9 +298,9 @@ impl MarkFile {
     ///
     /// # Errors
     /// When a write or the sync fails: then nothing may be cut.
-    pub fn write_both(&mut self, position: Position, witnesses: &[Witness]) -> io::Result<()> {
-        self.write(position, witnesses.to_vec())?;
-        self.write(position, witnesses.to_vec())?;
+    pub fn write_both(&mut self, position: Position, witnesses: Vec<Witness>) -> io::Result<()> {
+        self.write(position, witnesses.clone())?;
+        self.write(position, witnesses)?;
         self.file.sync()
     }
 
@@ -316,7 +331,7 @@ mod tests {
 
     fn mark(counter: u64, offset: u64) -> Mark {
         let witnesses = vec![Witness { end: offset, checksum: 7 }, Witness { end: 20, checksum: 9 }];
-        Mark { counter, position: Position { segment: 3, offset }, witnesses }
+        Mark { counter, position: Position { segment: 3, offset }, floor: 2, witnesses }
     }
 
     #[test]
@@ -332,7 +347,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_slot_is_noticed() {
         let slot = mark(1, 100).encode();
-        let used = 8 + 24 + 1 + 2 * 12 + 4;
+        let used = 8 + 32 + 1 + 2 * 12 + 4;
         for bit in 0..used * 8 {
             let mut flipped = slot;
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -44,8 +44,8 @@ pub struct WalMetrics {
     pub disk_bytes: u64,
     /// Whether the log is poisoned: 0 or 1.
     pub poisoned: u64,
-    /// Whether the log waits for room on the disk: 0 or 1.
-    pub disk_full: u64,
+    /// Whether writing stalls, mostly on a full disk, and the log takes no entries: 0 or 1.
+    pub stalled: u64,
 }
 
 /// The counters behind the snapshot. Relaxed: each stands for itself.

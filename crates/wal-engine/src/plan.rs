@@ -87,7 +87,7 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
                 plan.moves.push(target);
                 continue;
             }
-            plan.rewrites.push((target, parts));
+            plan.rewrites.push((target, parts, true));
         } else if Some(file.number) == cut_number {
             plan.cut = Some((target, *end, true));
         } else if is_last && *end < *len {
@@ -102,7 +102,10 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
         // Behind damage a new segment begins, so that no position that was once durable is ever given
         // to another entry. The same where the last segment did not survive.
         let was_last = reading.segments.last().is_some_and(|read| read.finished.file.number == last.number);
-        was_last && !damaged
+        let end = Position { segment: last.number, offset: last.bytes };
+        let above_mark =
+            view.mark.as_ref().is_none_or(|mark| mark.floor <= end.segment && mark.position <= end);
+        was_last && !damaged && above_mark
     });
     // A file that a backup shares is left as it is; a repair gives the log one of its own.
     let last_kept = match last_kept {

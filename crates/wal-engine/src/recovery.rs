@@ -29,6 +29,13 @@ use crate::wal::{self, Start, Wal};
 /// A log that is locked and not yet read. Reading it is the only way on: a log that was not read
 /// cannot be written.
 ///
+/// ```compile_fail
+/// # fn main() -> Result<(), wal_engine::Error> {
+/// let recovery = wal_engine::Wal::open("wal", Default::default())?;
+/// recovery.log_samples(&[])?; // not before `replay`
+/// # Ok(()) }
+/// ```
+///
 /// Dropping it releases the lock and leaves the directory as it was.
 #[derive(Debug)]
 pub struct Recovery {
@@ -89,7 +96,7 @@ impl Recovery {
         // From here on the disk is changed.
         let view = finish_pending_truncation(view, &mut reading)?;
         let (mut plan, append_at, kept) = plan(&view, &mut reading)?;
-        let mut control = open_control_files(&view)?;
+        let mut control = open_control_files(&view, append_at)?;
         for name in &view.temporaries {
             repair::remove_if_there(&*storage, name)?;
         }
@@ -114,7 +121,7 @@ impl Recovery {
         };
         if let Some(mark) = &mut control
             && !report.pending
-            && let Err(error) = mark.write_both(marked, &reading.trail.witnesses())
+            && let Err(error) = mark.write_both(marked, reading.trail.witnesses())
         {
             tracing::warn!(%error, "cannot write the durable mark");
         }
@@ -295,7 +302,7 @@ fn entry_bytes(entry: &wal_format::Entry<'_>) -> u64 {
 
 /// Opens the mark, and sees to it that intent and reserve exist, so that a full disk later finds them.
 /// Without room the log works all the same, with less protection.
-fn open_control_files(view: &View) -> Result<Option<MarkFile>> {
+fn open_control_files(view: &View, append_at: AppendAt) -> Result<Option<MarkFile>> {
     let storage = &*view.storage;
     let above = view.mark.as_ref().map_or(0, |mark| mark.counter);
     let without = |name: &str, error: io::Error| match error.kind() {
@@ -305,7 +312,7 @@ fn open_control_files(view: &View) -> Result<Option<MarkFile>> {
         }
         _ => Err(Error::from(FileError::new("open", storage.path(name), error))),
     };
-    let mark = match MarkFile::open(storage, above) {
+    let mark = match MarkFile::open(storage, above, append_at.position().segment) {
         Ok(mark) => Some(mark),
         Err(error) => without(MARK_FILE, error)?,
     };

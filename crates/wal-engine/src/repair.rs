@@ -24,13 +24,13 @@ pub(crate) struct Target {
 pub(crate) struct RepairPlan {
     /// Segments that leave as a whole, by falling number.
     pub(crate) moves: Vec<Target>,
-    /// A segment that ends earlier, and whether the bytes behind are worth keeping.
+    /// A segment that ends earlier, and whether the bytes behind are yet to be kept.
     pub(crate) cut: Option<(Target, u64, bool)>,
-    /// Segments written anew with only these parts of them.
-    pub(crate) rewrites: Vec<(Target, Vec<Range<u64>>)>,
+    /// Segments written anew with only these parts of them, and whether the original is yet to be kept.
+    pub(crate) rewrites: Vec<(Target, Vec<Range<u64>>, bool)>,
     /// A file without a byte, that a crash left behind.
     pub(crate) empty: Option<Target>,
-    /// Where the mark goes before anything is cut.
+    /// Where the mark goes before anything is cut: not below any position that may have been durable.
     pub(crate) mark_at: Position,
 }
 
@@ -41,7 +41,7 @@ impl RepairPlan {
 
     /// What would be kept, without names: for a report of what would be done.
     pub(crate) fn preview(&self) -> Vec<Quarantined> {
-        let whole = self.moves.iter().chain(self.rewrites.iter().map(|(target, _)| target));
+        let whole = self.moves.iter().chain(self.rewrites.iter().map(|(target, ..)| target));
         let mut kept: Vec<Quarantined> = whole.map(|target| preview(target, 0)).collect();
         if let Some((target, at, true)) = &self.cut {
             kept.push(preview(target, *at));
@@ -60,15 +60,17 @@ impl RepairPlan {
         if self.is_empty() {
             return Ok(());
         }
-        // DURABILITY: repair-mark. A mark above the cut would call the cut log damaged, so both slots
-        // are lowered, durably, before anything goes. Failing here, nothing was changed.
-        if let Some(mark) = mark {
-            mark.write_both(self.mark_at, &[])
-                .map_err(|error| FileError::new("lower the durable mark in", storage.path(""), error))?;
-        }
         self.move_away(storage, kept)?;
-        self.cut_tail(storage, kept)?;
-        self.rewrite(storage, kept)?;
+        self.keep_parts(storage, kept)?;
+        // DURABILITY: repair-mark. A mark above the cut would call the cut log damaged, so both slots
+        // are changed, durably, before the first cut; not sooner, because until then the mark is what
+        // tells damage from a torn tail.
+        if let Some(mark) = mark {
+            mark.write_both(self.mark_at, Vec::new())
+                .map_err(|error| FileError::new("change the durable mark in", storage.path(""), error))?;
+        }
+        self.cut_tail(storage)?;
+        self.rewrite(storage)?;
         if let Some(target) = &self.empty {
             remove_if_there(storage, &target.name)?;
             sync(storage, Folder::Log)?;
@@ -100,14 +102,32 @@ impl RepairPlan {
         Ok(())
     }
 
-    fn cut_tail(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
-        let Some((target, at, keep)) = &self.cut else { return Ok(()) };
-        if *keep && *at < target.len {
-            // DURABILITY: repair-copy. The copy and its name are durable before the original goes.
-            kept.push(save_part(storage, &target.name, target.number, *at..target.len)?);
+    /// Copies what will be cut or written anew, durably.
+    fn keep_parts(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
+        let before = kept.len();
+        // DURABILITY: repair-copy. The copies and their names are durable before an original goes.
+        if let Some((target, at, keep)) = &mut self.cut
+            && *keep
+        {
+            if *at < target.len {
+                kept.push(save_part(storage, &target.name, target.number, *at..target.len)?);
+            }
+            *keep = false;
+        }
+        for (target, _, keep) in &mut self.rewrites {
+            if std::mem::take(keep) {
+                kept.push(save_part(storage, &target.name, target.number, 0..target.len)?);
+            }
+        }
+        if before < kept.len() {
             sync(storage, Folder::Quarantine)?;
             sync(storage, Folder::Log)?;
         }
+        Ok(())
+    }
+
+    fn cut_tail(&mut self, storage: &dyn Storage) -> Result<(), FileError> {
+        let Some((target, at, _)) = &self.cut else { return Ok(()) };
         let failed = |error| FileError::new("cut", storage.path(&target.name), error);
         let file = storage.open(&target.name, Access::Write).map_err(failed)?;
         if 1 < file.links().map_err(failed)? {
@@ -125,11 +145,8 @@ impl RepairPlan {
         Ok(())
     }
 
-    fn rewrite(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
-        while let Some((target, parts)) = self.rewrites.first() {
-            kept.push(save_part(storage, &target.name, target.number, 0..target.len)?);
-            sync(storage, Folder::Quarantine)?;
-            sync(storage, Folder::Log)?;
+    fn rewrite(&mut self, storage: &dyn Storage) -> Result<(), FileError> {
+        while let Some((target, parts, _)) = self.rewrites.first() {
             write_anew(storage, target, parts)?;
             self.rewrites.remove(0);
         }

@@ -62,9 +62,10 @@ impl View {
         let quarantined = crate::quarantine::highest_number(&*self.storage)?;
         let listed = self.segments.last().map(|segment| segment.number);
         let marked = self.mark.as_ref().map(|mark| mark.position.segment);
+        let floor = self.mark.as_ref().map_or(1, |mark| mark.floor.max(1));
         match [listed, quarantined, marked].into_iter().flatten().max() {
-            None => Ok(1),
-            Some(highest) => next_after(highest),
+            None => Ok(floor),
+            Some(highest) => Ok(next_after(highest)?.max(floor)),
         }
     }
 }

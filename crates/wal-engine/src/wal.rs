@@ -239,7 +239,8 @@ impl Wal {
     /// with no lock of theirs held, so it may append and commit. Durable when it returns.
     ///
     /// A segment that is damaged is left as it is, and reported. On a full disk, prepared space and the
-    /// reserve are given back first, and runs of segments that keep nothing go first.
+    /// reserve are given back first, and what finds no room is tried again in smaller runs; runs that
+    /// keep nothing need none.
     ///
     /// # Errors
     /// An I/O error: then nothing was changed, or the log is poisoned and the next open finishes the
@@ -289,7 +290,7 @@ impl Wal {
         WalMetrics {
             segment: end.segment,
             poisoned: u64::from(matches!(condition, Condition::Poisoned(_))),
-            disk_full: u64::from(matches!(condition, Condition::Stalled)),
+            stalled: u64::from(matches!(condition, Condition::Stalled)),
             ..shared.counters.snapshot()
         }
     }
@@ -301,7 +302,15 @@ impl Wal {
     }
 
     /// Ends the log: everything logged is durable, files are trimmed to their last entry, the thread
-    /// has ended, and the lock is free.
+    /// has ended, and the lock is free. A closed log cannot be used by mistake:
+    ///
+    /// ```compile_fail
+    /// # fn main() -> Result<(), wal_engine::Error> {
+    /// # let (wal, _) = wal_engine::Wal::open("wal", Default::default())?.replay(&mut ())?;
+    /// wal.close()?;
+    /// wal.log_samples(&[])?; // the log is gone
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// What failed, if anything: entries not yet durable may be lost then. The lock is free all the

@@ -113,3 +113,36 @@ fn no_waiter_is_forgotten_when_a_sync_fails() {
         }
     }
 }
+
+#[test]
+fn damage_stays_damage_until_its_repair_has_kept_what_it_cuts() {
+    let dir = tempfile::tempdir().unwrap();
+    common::written(dir.path(), 0..10, WalOptions::default());
+    let (_, len) = segments(dir.path())[0].clone();
+    flip(&dir.path().join("000001"), usize::try_from(len).unwrap() - 6);
+    // The copy fails: there is a file where the quarantine should be.
+    std::fs::write(dir.path().join("quarantine"), b"").unwrap();
+    Wal::open(dir.path(), WalOptions::default()).unwrap().replay(&mut ()).err().unwrap();
+    std::fs::remove_file(dir.path().join("quarantine")).unwrap();
+    let tolerant = WalOptions::default().recovery_mode(RecoveryMode::TolerateTornTail);
+    let error = Wal::open(dir.path(), tolerant).unwrap().replay(&mut ()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+}
+
+#[test]
+fn a_position_that_was_durable_is_never_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    common::written(dir.path(), 0..10, WalOptions::default());
+    let (_, len) = segments(dir.path())[0].clone();
+    flip(&dir.path().join("000001"), usize::try_from(len).unwrap() - 6);
+    // Repaired, and closed again before anything was appended, more than once.
+    for _ in 0..2 {
+        let (wal, memory, report) = open(dir.path(), WalOptions::default());
+        assert_eq!(memory.values(), values(0..9));
+        assert_eq!(report.end, Position::new(2, 8));
+        wal.close().unwrap();
+    }
+    let (wal, ..) = open(dir.path(), WalOptions::default());
+    assert!(Position::new(1, len) < wal.log_samples(&[sample(9)]).unwrap());
+    wal.close().unwrap();
+}

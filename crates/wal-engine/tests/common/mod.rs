@@ -1,5 +1,5 @@
 //! What the integration tests share: a sink that remembers, small batches, a failing disk.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod disk;
 
