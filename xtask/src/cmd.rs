@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
 
@@ -19,10 +20,28 @@ pub(crate) fn cargo(dir: &Path) -> Command {
     command
 }
 
-/// Runs to the end with its output going to ours.
+/// What one command may take. Longer than anything here needs: it ends what hangs, a deadlock in a test
+/// above all, before it takes the rest of the run with it.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(20 * 60);
+
+/// Runs to the end, or to the end of its time, with its output going to ours.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     println!("    $ {}", line(command));
-    let status = command.status().map_err(|e| not_started(command, &e))?;
+    let mut child = command.spawn().map_err(|e| not_started(command, &e))?;
+    let deadline = Instant::now() + COMMAND_TIME_MAX;
+    let status = loop {
+        match child.try_wait().map_err(|e| not_started(command, &e))? {
+            Some(status) => break status,
+            None if deadline <= Instant::now() => {
+                // Its own children end when they find their pipes closed, or with the machine.
+                let _ = child.kill();
+                let _ = child.wait();
+                let minutes = COMMAND_TIME_MAX.as_secs() / 60;
+                return Err(format!("`{}` was ended after {minutes} minutes", line(command)));
+            }
+            None => std::thread::park_timeout(Duration::from_millis(20)),
+        }
+    };
     if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", line(command))) }
 }
 
