@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
 use wal_format::{
-    DecodeError, EntryKind, SeriesPayload, Step, decode_deletes, decode_samples, frame_bytes, layout,
+    DecodeError, EntryKind, SeriesPayload, Step, decode_deletes, decode_samples_with, frame_bytes, layout,
     next_entry,
 };
 use wal_segment::storage::read_up_to;
-use wal_segment::{Position, SegmentStats, StorageFile};
+use wal_segment::{Position, SegmentStats, StorageFile, TimeRange};
 use wal_types::{Sample, StoneRow};
 
 use crate::error::Result;
@@ -319,8 +319,9 @@ fn decode(piece: &mut Piece, base: u64) {
             }),
             EntryKind::Samples => {
                 let from = piece.samples.len();
-                decode_samples(entry.payload, &mut piece.samples).map(|()| {
-                    piece.stats.add_samples(piece.samples.get(from..).unwrap_or_default());
+                let mut times = TimeRange::default();
+                decode_samples_with(entry.payload, &mut piece.samples, |sample| times.see(sample)).map(|()| {
+                    piece.stats.add_sample_entry(piece.samples.len() - from, times);
                     What::Samples(from..piece.samples.len())
                 })
             }

@@ -1,7 +1,7 @@
 //! Replay: entries decoded and handed to a sink, in log order.
 
-use wal_format::{DecodeError, Entry, EntryKind, SeriesPayload, decode_deletes, decode_samples};
-use wal_segment::{Position, SegmentStats};
+use wal_format::{DecodeError, Entry, EntryKind, SeriesPayload, decode_deletes, decode_samples_with};
+use wal_segment::{Position, SegmentStats, TimeRange};
 use wal_types::{Sample, StoneRow};
 
 /// Receives what a log holds, batch by batch, in log order.
@@ -75,8 +75,9 @@ impl Decoder {
             }),
             EntryKind::Samples => {
                 self.samples.clear();
-                decode_samples(entry.payload, &mut self.samples).map(|()| {
-                    stats.add_samples(&self.samples);
+                let mut times = TimeRange::default();
+                decode_samples_with(entry.payload, &mut self.samples, |sample| times.see(sample)).map(|()| {
+                    stats.add_sample_entry(self.samples.len(), times);
                     sink.samples(at, &self.samples);
                 })
             }

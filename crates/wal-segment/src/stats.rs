@@ -40,17 +40,18 @@ impl SegmentStats {
 
     /// Counts an entry of samples.
     pub fn add_samples(&mut self, samples: &[Sample]) {
+        let mut range = TimeRange::default();
+        samples.iter().for_each(|sample| range.see(sample));
+        self.add_sample_entry(samples.len(), range);
+    }
+
+    /// Counts an entry of `samples` samples whose times were seen while they were decoded.
+    pub fn add_sample_entry(&mut self, samples: usize, times: TimeRange) {
         self.entries += 1;
-        self.samples += u64::try_from(samples.len()).unwrap_or(u64::MAX);
-        // Plain locals, so that the loop becomes a pair of vector comparisons.
-        let (mut min, mut max) = (i64::MAX, i64::MIN);
-        for sample in samples {
-            min = min.min(sample.time_ms);
-            max = max.max(sample.time_ms);
-        }
-        if !samples.is_empty() {
-            self.min_time_ms = lower(self.min_time_ms, Some(min));
-            self.max_time_ms = self.max_time_ms.max(Some(max));
+        self.samples += u64::try_from(samples).unwrap_or(u64::MAX);
+        if samples != 0 {
+            self.min_time_ms = lower(self.min_time_ms, Some(times.min_ms));
+            self.max_time_ms = self.max_time_ms.max(Some(times.max_ms));
         }
     }
 
@@ -87,6 +88,28 @@ impl SegmentStats {
     #[must_use]
     pub fn is_older_than(&self, mint_ms: i64) -> bool {
         self.max_time_ms.is_none_or(|max| max < mint_ms)
+    }
+}
+
+/// The lowest and the highest time of samples, in milliseconds; means nothing before it saw one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    min_ms: i64,
+    max_ms: i64,
+}
+
+impl Default for TimeRange {
+    fn default() -> Self {
+        Self { min_ms: i64::MAX, max_ms: i64::MIN }
+    }
+}
+
+impl TimeRange {
+    /// Takes a sample in.
+    #[inline(always)]
+    pub fn see(&mut self, sample: &Sample) {
+        self.min_ms = self.min_ms.min(sample.time_ms);
+        self.max_ms = self.max_ms.max(sample.time_ms);
     }
 }
 
