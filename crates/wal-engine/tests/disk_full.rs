@@ -59,13 +59,13 @@ fn what_was_accepted_is_kept_in_memory_until_there_is_room() {
         wal.commit(durable).unwrap();
     }
     let metrics = wal.metrics();
-    assert_eq!((metrics.disk_full, metrics.poisoned), (1, 0));
+    assert_eq!((metrics.stalled, metrics.poisoned), (1, 0));
     assert_eq!(wal.end(), end, "what was refused took no position");
     fill(&faults, false);
     let further = log_values(&wal, accepted..accepted + 10);
     assert!(end < further);
     wal.commit(further).unwrap();
-    assert_eq!(wal.metrics().disk_full, 0);
+    assert_eq!(wal.metrics().stalled, 0);
     wal.close().unwrap();
     let (_, memory, report) = open(dir.path(), small());
     assert_eq!((memory.values(), report.end), (values(0..accepted + 10), further));
@@ -165,7 +165,7 @@ fn truncation_works_on_a_full_disk_and_relieves_it() {
     let report = wal.truncate(90, |_| true).unwrap();
     assert!(0 < report.bytes_freed && report.series_kept == 1, "{report}");
     wal.commit(end).unwrap();
-    assert_eq!(wal.metrics().disk_full, 0);
+    assert_eq!(wal.metrics().stalled, 0);
     wal.close().unwrap();
     let (_, memory, report) = open(dir.path(), small());
     assert_eq!(report.verdict, Verdict::Clean);
@@ -248,7 +248,7 @@ fn a_repair_without_room_stays_pending_and_is_finished_later() {
         assert!(report.pending, "{report}");
         let found = memory.values();
         assert_eq!(wal.log_samples(&[sample(200)]).unwrap_err().kind(), ErrorKind::DiskFull);
-        assert_eq!(wal.metrics().disk_full, 1);
+        assert_eq!(wal.metrics().stalled, 1);
         // Segments below the fault can be truncated all the same.
         let report = wal.truncate(i64::MAX, |_| true).unwrap();
         assert_eq!(report.segments_removed, 2, "{report}");
