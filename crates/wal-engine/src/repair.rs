@@ -30,6 +30,8 @@ pub(crate) struct RepairPlan {
     pub(crate) rewrites: Vec<(Target, Vec<Range<u64>>, bool)>,
     /// A file without a byte, that a crash left behind.
     pub(crate) empty: Option<Target>,
+    /// Copies were made whose names are not durable yet.
+    pub(crate) copied: bool,
     /// Where the mark goes before anything is cut: not below any position that may have been durable.
     pub(crate) mark_at: Position,
 }
@@ -104,24 +106,27 @@ impl RepairPlan {
 
     /// Copies what will be cut or written anew, durably.
     fn keep_parts(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
-        let before = kept.len();
         // DURABILITY: repair-copy. The copies and their names are durable before an original goes.
         if let Some((target, at, keep)) = &mut self.cut
             && *keep
         {
             if *at < target.len {
                 kept.push(save_part(storage, &target.name, target.number, *at..target.len)?);
+                self.copied = true;
             }
             *keep = false;
         }
         for (target, _, keep) in &mut self.rewrites {
-            if std::mem::take(keep) {
+            if *keep {
                 kept.push(save_part(storage, &target.name, target.number, 0..target.len)?);
+                *keep = false;
+                self.copied = true;
             }
         }
-        if before < kept.len() {
+        if self.copied {
             sync(storage, Folder::Quarantine)?;
             sync(storage, Folder::Log)?;
+            self.copied = false;
         }
         Ok(())
     }
