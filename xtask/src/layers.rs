@@ -11,10 +11,12 @@ struct Layer {
 }
 
 /// Lowest first; a crate may use only those before it.
-const LAYERS: [Layer; 5] = [
+const LAYERS: [Layer; 6] = [
     Layer { name: "wal-types", others: Some(&[]) },
     Layer { name: "wal-format", others: Some(&["bytemuck", "crc32c", "thiserror"]) },
     Layer { name: "wal-segment", others: None },
+    // For tests: the engine takes it as a development dependency, if at all.
+    Layer { name: "wal-sim", others: Some(&[]) },
     Layer { name: "wal-engine", others: None },
     Layer { name: "wal-cli", others: None },
 ];

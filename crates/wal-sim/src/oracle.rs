@@ -1,0 +1,162 @@
+//! What a log may hold after power loss. A few lines that share nothing with the log's own reader.
+
+use std::fmt::Debug;
+
+/// What was appended, and how much of it is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Story<T> {
+    entries: Vec<T>,
+    durable: usize,
+}
+
+/// The promise P0: every durable entry comes back, in order, once, unchanged; later ones only as an
+/// unbroken run behind them; nothing else.
+///
+/// While a truncation is under way there are two stories, the old log and the new one, and exactly
+/// one of them must be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oracle<T> {
+    stories: Vec<Story<T>>,
+}
+
+impl<T> Default for Oracle<T> {
+    fn default() -> Self {
+        Self { stories: vec![Story { entries: Vec::new(), durable: 0 }] }
+    }
+}
+
+impl<T: Clone + PartialEq + Debug> Oracle<T> {
+    /// A log of which exactly these entries must come back.
+    #[must_use]
+    pub fn exactly(entries: Vec<T>) -> Self {
+        let durable = entries.len();
+        Self { stories: vec![Story { entries, durable }] }
+    }
+
+    /// An entry is about to be appended.
+    pub fn append(&mut self, entry: &T) {
+        for story in &mut self.stories {
+            story.entries.push(entry.clone());
+        }
+    }
+
+    /// The entry that was about to be appended was refused.
+    pub fn refuse(&mut self) {
+        for story in &mut self.stories {
+            story.entries.pop();
+        }
+    }
+
+    /// Everything appended so far was acknowledged.
+    pub fn acknowledge(&mut self) {
+        for story in &mut self.stories {
+            story.durable = story.entries.len();
+        }
+    }
+
+    /// From now on the log may be this one instead: what is left of the entries, each kept, changed or
+    /// dropped. What was durable stays so.
+    pub fn may_become(&mut self, change: impl Fn(&T) -> Option<T>) {
+        let mut fresh: Vec<Story<T>> = Vec::new();
+        for story in &self.stories {
+            let (durable, later) = story.entries.split_at(story.durable.min(story.entries.len()));
+            let mut entries: Vec<T> = durable.iter().filter_map(&change).collect();
+            let durable = entries.len();
+            entries.extend(later.iter().filter_map(&change));
+            fresh.push(Story { entries, durable });
+        }
+        self.stories.append(&mut fresh);
+    }
+
+    /// The log is what it could become last.
+    pub fn has_become(&mut self) {
+        self.stories.drain(..self.stories.len() / 2);
+    }
+
+    /// Judges what came back.
+    ///
+    /// # Errors
+    /// What was lost, changed or invented.
+    pub fn check(&self, found: &[T]) -> Result<(), String> {
+        let mut problems = Vec::new();
+        for story in &self.stories {
+            match story.check(found) {
+                Ok(()) => return Ok(()),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Err(problems.join("; or "))
+    }
+
+    /// Numbers that tell this oracle from another, for one that visits each disk once.
+    #[must_use]
+    pub fn shape(&self) -> Vec<(usize, usize)> {
+        self.stories.iter().map(|story| (story.entries.len(), story.durable)).collect()
+    }
+}
+
+impl<T: PartialEq + Debug> Story<T> {
+    fn check(&self, found: &[T]) -> Result<(), String> {
+        if found.len() < self.durable {
+            let lost = &self.entries.get(found.len());
+            return Err(format!(
+                "{} entries are durable, {} came back; the first lost: {lost:?}",
+                self.durable,
+                found.len()
+            ));
+        }
+        for (index, entry) in found.iter().enumerate() {
+            match self.entries.get(index) {
+                None => return Err(format!("entry {index} was never appended: {entry:?}")),
+                Some(wanted) if wanted != entry => {
+                    return Err(format!("entry {index} should be {wanted:?}, is {entry:?}"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oracle() -> Oracle<u32> {
+        let mut oracle = Oracle::default();
+        for n in 1..=3 {
+            oracle.append(&n);
+        }
+        oracle.acknowledge();
+        oracle.append(&4);
+        oracle
+    }
+
+    #[test]
+    fn a_run_that_holds_everything_durable_passes() {
+        assert!(oracle().check(&[1, 2, 3]).is_ok());
+        assert!(oracle().check(&[1, 2, 3, 4]).is_ok());
+    }
+
+    #[test]
+    fn lost_changed_repeated_reordered_and_invented_entries_fail() {
+        let bad: [&[u32]; 6] =
+            [&[1, 2], &[1, 9, 3], &[1, 2, 2, 3], &[1, 3, 2], &[1, 2, 3, 4, 5], &[1, 2, 3, 5]];
+        for found in bad {
+            assert!(oracle().check(found).is_err(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_truncation_is_there_as_a_whole_or_not_at_all() {
+        let mut oracle = oracle();
+        oracle.may_become(|n| (*n != 1 && *n != 2).then_some(*n));
+        assert!(oracle.check(&[1, 2, 3]).is_ok());
+        assert!(oracle.check(&[3, 4]).is_ok());
+        assert!(oracle.check(&[2, 3]).is_err());
+        assert!(oracle.check(&[1, 2, 3, 3]).is_err());
+        oracle.has_become();
+        assert!(oracle.check(&[1, 2, 3]).is_err());
+        assert!(oracle.check(&[3]).is_ok());
+    }
+}

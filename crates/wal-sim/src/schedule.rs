@@ -1,0 +1,104 @@
+//! A crash as text: which history, at which calls the power failed, and what survived each time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::choice::Pick;
+
+/// One power loss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// Before the call of this number among those that change the disk, counted from 0 since the log
+    /// was last opened; beyond the last means after it.
+    pub at: usize,
+    /// What became of each pending change.
+    pub picks: Vec<Pick>,
+}
+
+/// A history and the crashes in it, each within what followed the one before. Prints as a few lines,
+/// and reads back from them:
+///
+/// ```text
+/// history mixed 42
+/// crash 17 keep 0 1 1 g
+/// crash 3 keep 1
+/// ```
+///
+/// Lines that begin with `#` are for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// The name and seed of the history, in one word or several.
+    pub history: String,
+    /// The crashes, first to last.
+    pub crashes: Vec<Crash>,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "history {}", self.history)?;
+        for crash in &self.crashes {
+            write!(f, "crash {} keep", crash.at)?;
+            for pick in &crash.picks {
+                match pick {
+                    Pick::State(n) => write!(f, " {n}")?,
+                    Pick::Garbage => f.write_str(" g")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut schedule = Self::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            if let Some(history) = line.strip_prefix("history ") {
+                history.trim().clone_into(&mut schedule.history);
+            } else if let Some(crash) = line.strip_prefix("crash ") {
+                schedule.crashes.push(crash_of(crash).ok_or_else(|| format!("no crash: {line:?}"))?);
+            } else {
+                return Err(format!("a line begins with history, crash or #: {line:?}"));
+            }
+        }
+        Ok(schedule)
+    }
+}
+
+fn crash_of(text: &str) -> Option<Crash> {
+    let mut words = text.split_whitespace();
+    let at = words.next()?.parse().ok()?;
+    if words.next()? != "keep" {
+        return None;
+    }
+    let picks = words.map(|word| match word {
+        "g" => Some(Pick::Garbage),
+        n => n.parse().ok().map(Pick::State),
+    });
+    Some(Crash { at, picks: picks.collect::<Option<_>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_reads_back_from_its_text() {
+        let crash = Crash { at: 17, picks: vec![Pick::State(0), Pick::Garbage, Pick::State(2)] };
+        let end = Crash { at: 3, picks: Vec::new() };
+        let schedule = Schedule { history: "mixed 42".to_owned(), crashes: vec![crash, end] };
+        let text = schedule.to_string();
+        assert_eq!(text, "history mixed 42\ncrash 17 keep 0 g 2\ncrash 3 keep\n");
+        assert_eq!(format!("# lost\n\n  {text}").parse(), Ok(schedule));
+    }
+
+    #[test]
+    fn what_is_no_schedule_is_refused() {
+        for bad in ["crash x keep", "crash 3", "crash 3 keep x", "smash 3"] {
+            assert!(bad.parse::<Schedule>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The simulated disk as a storage: what a log is opened on.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wal_segment::os::{LOCK_FILE, QUARANTINE_FOLDER};
+use wal_segment::{Access, FileKind, Folder, Listed, LockAttempt, LockGuard, Replace, Storage, StorageFile};
+
+use crate::disk::Disk;
+use crate::faults::{Call, Fault, Faults, Outcome, error_of};
+use crate::file::as_offset;
+use crate::names::{FOLDER_ID, folder_of};
+
+/// Called with the disk as it is before each call that changes it.
+pub type Watcher = Box<dyn FnMut(&Disk) + Send>;
+
+/// A running disk. Clones are the same disk; [`disk`](Self::disk) is a copy of what it holds.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<Running>>);
+
+struct Running {
+    disk: Disk,
+    faults: Faults,
+    watcher: Option<Watcher>,
+    locked: bool,
+    off: bool,
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimDisk")
+    }
+}
+
+impl SimDisk {
+    /// Starts a disk with these contents.
+    #[must_use]
+    pub fn new(disk: Disk) -> Self {
+        let faults = Faults::default();
+        Self(Arc::new(Mutex::new(Running { disk, faults, watcher: None, locked: false, off: false })))
+    }
+
+    /// A copy of what the disk holds, pending changes included.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.running().disk.clone()
+    }
+
+    /// Has every call that changes the disk seen beforehand.
+    pub fn watch(&self, watcher: Watcher) {
+        self.running().watcher = Some(watcher);
+    }
+
+    /// Ends the watching.
+    pub fn unwatch(&self) {
+        self.running().watcher = None;
+    }
+
+    /// From now on every call fails: the process that used the disk is dead to it. Start another with
+    /// [`disk`](Self::disk), as the machine still runs, or with what is left after power loss.
+    pub fn switch_off(&self) {
+        let mut running = self.running();
+        running.off = true;
+        running.watcher = None;
+    }
+
+    /// Has calls go wrong.
+    pub fn fail(&self, fault: Fault) {
+        self.running().faults.add(fault);
+    }
+
+    /// Has no call go wrong any more.
+    pub fn mend(&self) {
+        self.running().faults.clear();
+    }
+
+    /// How many calls of the kind there were.
+    #[must_use]
+    pub fn count(&self, call: Call) -> u64 {
+        self.running().faults.count(call)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call begins: it is counted, and fails if it is to fail.
+    fn begin(&self, call: Call) -> io::Result<MutexGuard<'_, Running>> {
+        let mut running = self.running();
+        let outcome = running.begin(call)?;
+        error_of(outcome)?;
+        Ok(running)
+    }
+}
+
+impl Running {
+    fn begin(&mut self, call: Call) -> io::Result<Option<Outcome>> {
+        if self.off {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        if !matches!(call, Call::Open | Call::List | Call::Read)
+            && let Some(mut watcher) = self.watcher.take()
+        {
+            watcher(&self.disk);
+            self.watcher = Some(watcher);
+        }
+        Ok(self.faults.next(call))
+    }
+
+    fn need_folder(&self, name: &str) -> io::Result<()> {
+        let there = match folder_of(name) {
+            Folder::Quarantine => self.disk.names.has(QUARANTINE_FOLDER),
+            _ => self.disk.names.has_log(),
+        };
+        if there { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
+    }
+}
+
+impl Storage for SimDisk {
+    fn create_log_folder(&self) -> io::Result<bool> {
+        if self.running().disk.names.has_log() {
+            return Ok(false);
+        }
+        self.begin(Call::CreateFolder)?.disk.names.put("", FOLDER_ID);
+        Ok(true)
+    }
+
+    fn create_quarantine(&self) -> io::Result<()> {
+        if self.running().disk.names.has(QUARANTINE_FOLDER) {
+            return Ok(());
+        }
+        let mut running = self.begin(Call::CreateFolder)?;
+        running.need_folder(QUARANTINE_FOLDER)?;
+        running.disk.names.put(QUARANTINE_FOLDER, FOLDER_ID);
+        Ok(())
+    }
+
+    fn list(&self, folder: Folder) -> io::Result<Vec<Listed>> {
+        let running = self.begin(Call::List)?;
+        let names = &running.disk.names;
+        if folder == Folder::Log && !names.has_log() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        let inside = names.live.iter().filter(|(name, _)| folder_of(name) == folder);
+        let listed = inside.map(|(name, id)| {
+            let file = running.disk.files.get(id);
+            Listed {
+                name: name.rsplit('/').next().unwrap_or(name).to_owned(),
+                kind: if *id == FOLDER_ID { FileKind::Folder } else { FileKind::File },
+                bytes: file.map_or(0, |file| as_u64(file.len())),
+            }
+        });
+        Ok(listed.collect())
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
+        let running = self.begin(Call::Open)?;
+        let id = running.disk.names.get(name)?;
+        if id == FOLDER_ID {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Box::new(SimFile { disk: self.clone(), id, access }))
+    }
+
+    fn create_new(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        let mut running = self.begin(Call::CreateNew)?;
+        running.need_folder(name)?;
+        if running.disk.names.has(name) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        let id = running.disk.create(name);
+        Ok(Box::new(SimFile { disk: self.clone(), id, access: Access::Write }))
+    }
+
+    fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
+        let mut running = self.begin(Call::Rename)?;
+        running.disk.names.get(from)?;
+        running.need_folder(to)?;
+        if replace == Replace::Never && running.disk.names.has(to) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        running.disk.names.rename(from, to);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        // A look at what is not there changes nothing, so it is no moment of its own to lose power.
+        self.running().disk.names.get(name)?;
+        self.begin(Call::Remove)?.disk.names.remove(name);
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: Folder) -> io::Result<()> {
+        let mut running = self.begin(Call::SyncFolder)?;
+        if folder == Folder::Quarantine {
+            running.need_folder("quarantine/")?;
+        }
+        running.disk.names.sync(folder);
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<LockAttempt> {
+        let mut running = self.running();
+        running.need_folder(LOCK_FILE)?;
+        if running.locked {
+            return Ok(LockAttempt::HeldBy("another user of this disk".to_owned()));
+        }
+        running.locked = true;
+        Ok(LockAttempt::Taken(LockGuard::new(Held(self.clone()))))
+    }
+
+    fn is_locked(&self) -> io::Result<bool> {
+        Ok(self.running().locked)
+    }
+
+    fn link_out(&self, _: &str, _: &Path) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new("/simulated").join(name)
+    }
+}
+
+/// The lock, which goes with whoever took it.
+struct Held(SimDisk);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.running().locked = false;
+    }
+}
+
+/// An open file: it stays itself when its name changes.
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    id: u64,
+    access: Access,
+}
+
+impl SimFile {
+    /// A call that writes begins; how many bytes it may handle.
+    fn begin_write(&self, call: Call) -> io::Result<(MutexGuard<'_, Running>, usize)> {
+        if self.access == Access::Read {
+            return Err(io::Error::from_raw_os_error(9));
+        }
+        let mut running = self.disk.running();
+        match running.begin(call)? {
+            Some(Outcome::Short(bytes)) => Ok((running, bytes)),
+            outcome => error_of(outcome).map(|()| (running, usize::MAX)),
+        }
+    }
+}
+
+impl StorageFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.running().disk.files.get(&self.id).map_or(0, |file| as_u64(file.len())))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut running = self.disk.running();
+        let limit = match running.begin(Call::Read)? {
+            Some(Outcome::Short(bytes)) => bytes,
+            outcome => error_of(outcome).map(|()| usize::MAX)?,
+        };
+        let Some(file) = running.disk.files.get(&self.id) else { return Ok(0) };
+        let Ok(offset) = usize::try_from(offset) else { return Ok(0) };
+        let size = buffer.len().min(limit);
+        Ok(file.read(buffer.get_mut(..size).unwrap_or_default(), offset))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let offset = as_offset(offset)?;
+        let (mut running, limit) = self.begin_write(Call::Write)?;
+        let part = bytes.get(..bytes.len().min(limit)).unwrap_or_default();
+        if let Some(file) = running.disk.file(self.id)
+            && !part.is_empty()
+        {
+            file.write(part, offset);
+        }
+        Ok(part.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut running = self.disk.running();
+        let outcome = running.begin(Call::Sync)?;
+        if let Some(file) = running.disk.file(self.id) {
+            match outcome {
+                Some(Outcome::Forget(_)) => file.forget(),
+                Some(Outcome::Errno(_)) => {}
+                _ => file.sync(),
+            }
+        }
+        error_of(outcome)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let bytes = as_offset(bytes)?;
+        let (mut running, _) = self.begin_write(Call::SetLen)?;
+        if let Some(file) = running.disk.file(self.id) {
+            file.set_len(bytes);
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let end = as_offset(offset.saturating_add(bytes))?;
+        let (mut running, _) = self.begin_write(Call::Allocate)?;
+        if let Some(file) = running.disk.file(self.id)
+            && file.len() < end
+        {
+            file.set_len(end);
+        }
+        Ok(())
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        let running = self.disk.running();
+        Ok(as_u64(running.disk.names.live.values().filter(|id| **id == self.id).count()))
+    }
+}
+
+fn as_u64(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
