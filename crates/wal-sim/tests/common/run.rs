@@ -1,0 +1,242 @@
+//! Runs a history on a simulated disk, and keeps the oracle's books.
+
+use std::sync::{Arc, Mutex};
+
+use wal_engine::{MarkStatus, Reason, RecoveryReport, Verdict, Wal, WalOptions};
+use wal_segment::Storage;
+use wal_sim::{Broken, Defect, Disk, Oracle, SimDisk};
+
+use super::entry::{Entry, Found, keep, time_ms};
+use super::history::Op;
+
+/// How a broken promise begins, unlike an error that the log may return.
+pub const BROKEN: &str = "broken";
+
+pub type Books = Arc<Mutex<Oracle<Entry>>>;
+
+/// The disk and the promise at one moment.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    pub disk: Disk,
+    pub oracle: Oracle<Entry>,
+}
+
+/// A log on a disk, with its books.
+pub struct Run {
+    pub sim: SimDisk,
+    pub books: Books,
+    pub moments: Arc<Mutex<Vec<Moment>>>,
+    options: WalOptions,
+    defect: Defect,
+    report: RecoveryReport,
+    wal: Option<Wal>,
+    /// Torn tails that the log took for damage, as [`is_unmarked_hole`] allows.
+    pub called_damage: u64,
+    /// Segment in which each entry lies, since the log was opened; 0 for those before.
+    places: Vec<(Entry, u64)>,
+}
+
+impl Run {
+    pub fn new(disk: Disk, oracle: Oracle<Entry>, options: &WalOptions, defect: Defect) -> Self {
+        Self {
+            sim: SimDisk::new(disk),
+            books: Arc::new(Mutex::new(oracle)),
+            moments: Arc::default(),
+            options: options.clone(),
+            defect,
+            report: RecoveryReport::default(),
+            wal: None,
+            called_damage: 0,
+            places: Vec::new(),
+        }
+    }
+
+    /// Keeps the disk and the promise at every call that changes the disk.
+    pub fn record(&self) {
+        let (books, moments) = (Arc::clone(&self.books), Arc::clone(&self.moments));
+        self.sim.watch(Box::new(move |disk| {
+            let oracle = books.lock().unwrap().clone();
+            moments.lock().unwrap().push(Moment { disk: disk.clone(), oracle });
+        }));
+    }
+
+    /// Everything kept, and the last moment; the log is gone then.
+    pub fn take_moments(&mut self) -> Vec<Moment> {
+        let last = self.moment();
+        self.sim.switch_off();
+        self.wal = None;
+        let mut moments = std::mem::take(&mut *self.moments.lock().unwrap());
+        moments.push(last);
+        moments
+    }
+
+    pub fn moment(&self) -> Moment {
+        Moment { disk: self.sim.disk(), oracle: self.books.lock().unwrap().clone() }
+    }
+
+    /// Opens the log and judges what comes back; from then on exactly that must.
+    pub fn open(&mut self) -> Result<RecoveryReport, String> {
+        self.open_or_refuse()?.map_or(Ok(()), |error| Err(format!("cannot open: {error}")))?;
+        Ok(self.report.clone())
+    }
+
+    /// The same, on a disk that fails: an error of the log is no broken promise, so it is returned.
+    pub fn open_or_refuse(&mut self) -> Result<Option<wal_engine::Error>, String> {
+        let storage: Arc<dyn Storage> = match self.defect {
+            Defect::None => Arc::new(self.sim.clone()),
+            defect => Arc::new(Broken::new(Arc::new(self.sim.clone()), defect)),
+        };
+        let mut found = Found::default();
+        let recovery = Wal::open_storage(storage, self.options.clone());
+        let opened = recovery.and_then(|recovery| recovery.replay(&mut found));
+        let (wal, report) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Some(error)),
+        };
+        self.books.lock().unwrap().check(&found.0).map_err(|what| format!("{BROKEN}: {what}"))?;
+        if report.verdict == Verdict::Damaged {
+            if !is_unmarked_hole(&report) {
+                return Err(format!(
+                    "{BROKEN}: a crash is called damage: {:?}, mark {}",
+                    report.fault, report.mark
+                ));
+            }
+            self.called_damage += 1;
+        }
+        // Truncation looks at what lies in the segments that are finished; those of before are among
+        // them when a later entry is in another segment.
+        let places = segments_of(&self.sim);
+        self.places = found.0.iter().copied().zip(places).collect();
+        *self.books.lock().unwrap() = Oracle::exactly(found.0);
+        self.wal = Some(wal);
+        self.report = report;
+        Ok(None)
+    }
+
+    /// The same, on a disk where nothing is pending: what is read must come back from then on, whatever
+    /// becomes of the recovery itself.
+    pub fn open_as_read(&mut self) -> Result<RecoveryReport, String> {
+        let report = self.open()?;
+        let exactly = self.books.lock().unwrap().clone();
+        for moment in self.moments.lock().unwrap().iter_mut() {
+            moment.oracle = exactly.clone();
+        }
+        Ok(report)
+    }
+
+    /// Does one thing. Errors of the log are errors.
+    pub fn step(&mut self, op: Op) -> Result<(), String> {
+        let told = |error: wal_engine::Error| format!("{op:?}: {error}");
+        match op {
+            Op::Append(entry) => {
+                self.books.lock().unwrap().append(&entry);
+                match entry.log(self.wal()) {
+                    Ok(end) => self.places.push((entry, end.segment)),
+                    Err(error) => {
+                        self.books.lock().unwrap().refuse();
+                        return Err(told(error));
+                    }
+                }
+            }
+            Op::Commit => {
+                let end = self.wal().end();
+                self.wal().commit(end).map_err(told)?;
+                self.books.lock().unwrap().acknowledge();
+            }
+            Op::Truncate(id) => {
+                let mint_ms = time_ms(id);
+                let left = self.left_by_truncation(mint_ms);
+                let entries: Vec<Entry> = self.places.iter().map(|(entry, _)| *entry).collect();
+                self.books.lock().unwrap().may_become(|entry| {
+                    let index = entries.iter().position(|known| known == entry)?;
+                    left[index].map(|(entry, _)| entry)
+                });
+                self.wal().truncate(mint_ms, keep).map_err(told)?;
+                self.books.lock().unwrap().has_become();
+                self.places = left.into_iter().flatten().collect();
+            }
+            Op::Reopen => {
+                let wal = self.wal.take().unwrap();
+                wal.close().map_err(told)?;
+                self.books.lock().unwrap().acknowledge();
+                self.open()?;
+            }
+            Op::Kill => self.kill_and_open()?,
+        }
+        Ok(())
+    }
+
+    /// The process dies and another opens the log on the running machine.
+    pub fn kill_and_open(&mut self) -> Result<(), String> {
+        let disk = self.sim.disk();
+        self.sim.switch_off();
+        self.wal = None;
+        self.sim = SimDisk::new(disk);
+        // What the books may hold when the next process dies in its turn follows from the same promise.
+        if !self.moments.lock().unwrap().is_empty() {
+            self.record();
+        }
+        self.open().map(|_| ())
+    }
+
+    /// Lets go of the log without closing it.
+    pub fn drop_log(&mut self) {
+        self.wal = None;
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.wal.is_some()
+    }
+
+    fn wal(&self) -> &Wal {
+        self.wal.as_ref().unwrap()
+    }
+
+    /// The model of truncation: segments before the last one whose samples are all old give way to what
+    /// is kept of them.
+    fn left_by_truncation(&self, mint_ms: i64) -> Vec<Option<(Entry, u64)>> {
+        let active = self.wal().durable_position().segment;
+        let is_old = |segment: u64| {
+            segment < active
+                && self.places.iter().filter(|(_, place)| *place == segment).all(|(entry, _)| match entry {
+                    Entry::Samples { id, .. } => time_ms(*id) < mint_ms,
+                    _ => true,
+                })
+        };
+        let left = self.places.iter().map(|(entry, segment)| {
+            if is_old(*segment) {
+                entry.truncated(mint_ms).map(|entry| (entry, *segment))
+            } else {
+                Some((*entry, *segment))
+            }
+        });
+        left.collect()
+    }
+}
+
+/// A hole in a segment that no mark vouches for, with entries behind it: the log cannot tell it from
+/// rot, and errs on the side of damage. Nothing durable is lost by that.
+fn is_unmarked_hole(report: &RecoveryReport) -> bool {
+    let Some(fault) = report.fault else { return false };
+    let marked = matches!(report.mark, MarkStatus::Fits(at) if at.segment == fault.at.segment);
+    matches!(fault.reason, Reason::Entry(_)) && fault.entry_behind.is_some() && !marked
+}
+
+/// The segment of each entry on the disk, in order: read from the lengths in their frames.
+fn segments_of(sim: &SimDisk) -> Vec<u64> {
+    let disk = sim.disk();
+    let mut numbers: Vec<u64> =
+        disk.list().filter_map(|(name, _)| wal_segment::dir::segment_number(name)).collect();
+    numbers.sort_unstable();
+    let mut places = Vec::new();
+    for number in numbers {
+        let bytes = disk.contents(&wal_segment::dir::segment_name(number)).unwrap();
+        let mut at = 8;
+        while bytes.get(at).is_some_and(|kind| *kind != 0) {
+            let Some(length) = bytes.get(at + 2..at + 6) else { break };
+            at += 10 + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            places.push(number);
+        }
+    }
+    places
+}

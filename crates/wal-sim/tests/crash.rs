@@ -1,0 +1,80 @@
+//! Power loss at every call of short histories, in every way while they are few: nothing durable is
+//! lost, nothing comes back that was not there, and crashes are never called damage.
+#![allow(missing_docs, clippy::print_stdout)]
+
+mod common;
+
+use common::driver::{Driver, Effort, Totals, from_env, moments_of, narrate, replay};
+use common::history::{History, KINDS};
+use wal_sim::{Defect, Schedule};
+
+/// Tries histories of a kind; which ones follows from the seed.
+fn try_kind(kind: &str, states: u64) -> Totals {
+    let seed = from_env("WAL_SIM_SEED", 1);
+    let states_max = from_env("WAL_SIM_STATES", states);
+    let mut driver = Driver::new(Effort { states_max, ..Effort::short() }, seed);
+    let mut histories = 0;
+    while driver.totals.states < states_max && histories < 400 {
+        let history = History::new(kind, seed * 1000 + histories);
+        if let Err(failure) = driver.try_history(&history) {
+            panic!("seed {seed}\n{failure}{}", narrate(&failure.schedule, Defect::None).join("\n"));
+        }
+        histories += 1;
+    }
+    println!("{kind}, seed {seed}: {histories} histories, {:?}", driver.totals);
+    driver.totals
+}
+
+#[test]
+fn a_fresh_log_survives_power_loss_at_every_call() {
+    assert!(100 < try_kind("fresh", 400).states);
+}
+
+#[test]
+fn appends_and_commits_survive_power_loss_at_every_call() {
+    assert!(500 < try_kind("appends", 1500).states);
+}
+
+#[test]
+fn rotation_survives_power_loss_at_every_call() {
+    assert!(500 < try_kind("rotation", 1500).states);
+}
+
+#[test]
+fn truncation_survives_power_loss_at_every_call() {
+    assert!(500 < try_kind("truncation", 1500).states);
+}
+
+#[test]
+fn closing_and_dying_processes_survive_power_loss_at_every_call() {
+    assert!(500 < try_kind("reopening", 1500).states);
+}
+
+#[test]
+fn everything_mixed_survives_power_loss_within_recovery() {
+    let totals = try_kind("mixed", 1500);
+    assert!(totals.nested != 0 && totals.repaired != 0, "{totals:?}");
+}
+
+#[test]
+fn a_history_gives_the_same_moments_every_time() {
+    for kind in KINDS {
+        let history = History::new(kind, 3);
+        let prints = || -> Vec<u64> {
+            moments_of(&history, Defect::None)
+                .unwrap()
+                .iter()
+                .map(|moment| moment.disk.fingerprint())
+                .collect()
+        };
+        assert_eq!(prints(), prints(), "{kind}");
+    }
+}
+
+#[test]
+fn a_schedule_can_be_pasted_and_replayed() {
+    let text = "history rotation 5\ncrash 40 keep 0 1 0 1\ncrash 6 keep 1";
+    let schedule: Schedule = text.parse().unwrap();
+    replay(&schedule, Defect::None).unwrap();
+    assert!(!narrate(&schedule, Defect::None).is_empty());
+}
