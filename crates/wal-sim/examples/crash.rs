@@ -1,14 +1,16 @@
 //! A long crash run: `cargo run --release -p wal-sim --example crash -- --states N --seed S`.
 //!
-//! Stops by itself after N distinct durable images (default a million), or at the first one that a log
+//! Stops by itself after about N distinct durable images (default a million), or at the first one that a log
 //! does not survive: then the schedule is printed and the exit code is 1. `--kind K` keeps to one kind
-//! of history, `--schedule FILE` replays what an earlier run printed.
+//! of history, `--threads N` (default 1) uses more of the machine, `--schedule FILE` replays what an earlier run printed.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use common::driver::{Driver, Effort, Totals, narrate, replay};
@@ -33,34 +35,38 @@ fn main() -> ExitCode {
         Some(kind) => KINDS.into_iter().filter(|known| known == kind).collect(),
         None => KINDS.to_vec(),
     };
-    let began = Instant::now();
-    let mut totals = Totals::default();
-    let mut told = 0;
-    let mut histories: u64 = 0;
-    for round in 0.. {
-        for kind in &kinds {
-            let history = History::new(kind, seed * 1_000_000 + round);
-            let left = states - totals.states;
-            let mut driver = Driver::new(Effort { states_max: left.min(20_000), ..effort }, seed ^ round);
-            let tried = driver.try_history(&history);
-            totals.add(&driver.totals);
-            histories += 1;
-            if let Err(failure) = tried {
-                println!("{failure}\n# {}", narrate(&failure.schedule, Defect::None).join("\n# "));
-                return ExitCode::FAILURE;
-            }
-            let seconds = began.elapsed().as_secs_f64();
-            if told + 10 <= began.elapsed().as_secs() || states <= totals.states {
-                told = began.elapsed().as_secs();
-                let rate = totals.states as f64 / seconds;
-                println!("{histories} histories, {rate:.0} states a second: {totals:?}");
-            }
-            if states <= totals.states {
-                return ExitCode::SUCCESS;
-            }
+    let threads = number("--threads", 1);
+    let (began, next, all) = (Instant::now(), AtomicU64::new(0), Mutex::new((Totals::default(), 0)));
+    let failed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    let kind = kinds[usize::try_from(turn).unwrap() % kinds.len()];
+                    let history = History::new(kind, seed * 1_000_000 + turn);
+                    let mut driver = Driver::new(Effort { states_max: 20_000, ..effort }, seed ^ turn);
+                    let tried = driver.try_history(&history);
+                    if let Err(failure) = tried {
+                        println!("{failure}\n# {}", narrate(&failure.schedule, Defect::None).join("\n# "));
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    let mut all = all.lock().unwrap();
+                    all.0.add(&driver.totals);
+                    let (seconds, done) = (began.elapsed().as_secs(), states <= all.0.states);
+                    if all.1 + 10 <= seconds || done {
+                        all.1 = seconds;
+                        let rate = all.0.states as f64 / began.elapsed().as_secs_f64();
+                        println!("{} histories, {rate:.0} states a second: {:?}", turn + 1, all.0);
+                    }
+                    if done {
+                        break;
+                    }
+                }
+            });
         }
-    }
-    ExitCode::SUCCESS
+    });
+    if failed.into_inner() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn replay_file(path: &str) -> ExitCode {

@@ -42,9 +42,12 @@ impl Disk {
         let names = self.names.after(&mut picks);
         let mut files = BTreeMap::new();
         for (id, file) in &self.files {
-            let after = file.after(*id, &mut picks);
+            let after = match file.is_pending() {
+                true => Arc::new(file.after(*id, &mut picks)),
+                false => Arc::clone(file),
+            };
             if names.live.values().any(|named| named == id) {
-                files.insert(*id, Arc::new(after));
+                files.insert(*id, after);
             }
         }
         Self { names, files, last_id: self.last_id }

@@ -53,6 +53,11 @@ impl File {
         self.len
     }
 
+    /// Whether power loss can change anything about it.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending
+    }
+
     pub(crate) fn read(&self, buffer: &mut [u8], offset: usize) -> usize {
         let wanted = buffer.len().min(self.len.saturating_sub(offset));
         let mut done = 0;
@@ -171,9 +176,6 @@ impl File {
 
     /// The file as the disk has it after power loss; takes as many picks as there were units.
     pub(crate) fn after(&self, id: u64, picks: &mut impl Iterator<Item = Pick>) -> Self {
-        if !self.pending {
-            return self.clone();
-        }
         let mut next = || match picks.next() {
             Some(Pick::State(n)) => Some(usize::from(n)),
             Some(Pick::Garbage) => None,

@@ -26,6 +26,15 @@ impl Rng {
         usize::try_from(self.next_u64() % bound).unwrap_or(0)
     }
 
+    /// The numbers below `n`, each once, in any order.
+    pub fn shuffled(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        for at in (1..n).rev() {
+            order.swap(at, self.below(at + 1));
+        }
+        order
+    }
+
     /// Yes once in `n` times.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
@@ -45,5 +54,9 @@ mod tests {
         assert_ne!(first[0], Rng::new(8).next_u64());
         assert!((0..100).all(|_| rng.below(3) < 3));
         assert_eq!(rng.below(0), 0);
+        let mut order = rng.shuffled(50);
+        assert_ne!(order, (0..50).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..50).collect::<Vec<_>>());
     }
 }

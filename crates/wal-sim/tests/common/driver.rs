@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wal_engine::{RecoveryMode, WalOptions};
-use wal_sim::{Crash, Defect, Disk, Oracle, Pick, Rng, Schedule, Ways};
+use wal_sim::{Crash, Defect, Disk, Oracle, Pick, Rng, Schedule, Unit, UnitKind, Ways};
 
 use super::entry::Entry;
 use super::history::History;
@@ -21,6 +21,8 @@ pub struct Effort {
     pub nest_one_in: usize,
     /// So many of them.
     pub nested_moments: usize,
+    /// One recovery in so many is done twice.
+    pub twice_one_in: usize,
     /// How deep crashes nest: 1 is none within a recovery.
     pub depth: usize,
     /// Stops when so many states were tried.
@@ -35,6 +37,7 @@ impl Effort {
             nested: Ways { all_up_to: 8, drawn: 4, garbage: true },
             nest_one_in: 8,
             nested_moments: 12,
+            twice_one_in: 2,
             depth: 3,
             states_max: u64::MAX,
         }
@@ -50,6 +53,8 @@ pub struct Totals {
     pub nested: u64,
     /// Of these, from histories with rotation or truncation, or in need of repair.
     pub structural: u64,
+    /// Processes that died while the machine went on.
+    pub killed: u64,
     /// Logs opened.
     pub opened: u64,
     /// Recoveries that repaired something.
@@ -63,6 +68,7 @@ impl Totals {
         self.states += other.states;
         self.nested += other.nested;
         self.structural += other.structural;
+        self.killed += other.killed;
         self.opened += other.opened;
         self.repaired += other.repaired;
         self.called_damage += other.called_damage;
@@ -104,10 +110,33 @@ impl Driver {
         let moments = moments_of(history, self.defect)
             .map_err(|what| Box::new(Failure { schedule: schedule.clone(), what }))?;
         let ways = self.effort.outer;
-        for (at, moment) in moments.iter().enumerate() {
+        // In any order, so that a run that stops early has not only seen beginnings.
+        for at in self.rng.shuffled(moments.len()) {
+            let moment = &moments[at];
             self.try_moment(history, &schedule, at, moment, ways)?;
+            if self.is_enough() {
+                break;
+            }
+            self.kill(history, moment).map_err(|what| {
+                let what = format!("the process died before call {at}, the machine went on: {what}");
+                Box::new(Failure { schedule: schedule.clone(), what })
+            })?;
         }
         Ok(())
+    }
+
+    /// The process dies and the machine does not: another goes on with what the cache shows, of which
+    /// nothing needs to be on the disk, and then the power fails.
+    fn kill(&mut self, history: &History, moment: &Moment) -> Result<(), String> {
+        if parent_is_pending(&moment.disk) {
+            return Ok(());
+        }
+        let options = options_at(history, 0);
+        let mut run = Run::new(moment.disk.clone(), moment.oracle.clone(), &options, self.defect);
+        run.open()?;
+        self.totals.killed += 1;
+        self.totals.opened += 2;
+        reopen(go_on(&mut run, history, 0, false)?, history, 0, self.defect)
     }
 
     fn is_enough(&self) -> bool {
@@ -134,68 +163,50 @@ impl Driver {
             schedule.crashes.push(Crash { at, picks });
             self.totals.states += 1;
             self.totals.nested += u64::from(1 < schedule.crashes.len());
-            self.recover(history, &schedule, &disk, &moment.oracle)?;
+            self.recover(history, &schedule, disk, moment.oracle.clone())?;
         }
         Ok(())
     }
 
-    /// Opens the log that a crash left, twice, goes on with it, and loses power again.
+    /// Opens the log that a crash left and goes on with it; by turns with crashes within that, or with
+    /// closer looks at what it comes to.
     fn recover(
         &mut self,
         history: &History,
         schedule: &Schedule,
-        disk: &Disk,
-        oracle: &Oracle<Entry>,
+        disk: Disk,
+        oracle: Oracle<Entry>,
     ) -> Outcome {
         let failed = |what: String| Box::new(Failure { schedule: schedule.clone(), what });
         let depth = schedule.crashes.len();
-        let nests = depth < self.effort.depth && self.rng.one_in(self.effort.nest_one_in);
-        let mut run = Run::new(disk.clone(), oracle.clone(), &options_at(history, depth), self.defect);
-        let report = if nests {
-            let (report, moments) = follow(&mut run, history, depth).map_err(failed)?;
-            let ways = self.effort.nested;
+        let mut run = Run::new(disk, oracle, &options_at(history, depth), self.defect);
+        let mut fresh = 0;
+        if depth < self.effort.depth && self.rng.one_in(self.effort.nest_one_in) {
+            let moments = follow(&mut run, history, depth).map_err(failed)?;
+            self.totals.opened += 1;
             for _ in 0..self.effort.nested_moments {
                 let at = self.rng.below(moments.len());
-                self.try_moment(history, schedule, at, &moments[at], ways)?;
+                self.try_moment(history, schedule, at, &moments[at], self.effort.nested)?;
             }
-            self.totals.opened += 1;
-            report
         } else {
-            let report = run.open().map_err(failed)?;
-            run.drop_log();
-            let once = run.sim.disk();
-            let found = run.moment().oracle;
-            let mut again = Run::new(once.clone(), found, &options_at(history, depth), self.defect);
-            let second = again.open().map_err(|what| failed(format!("opened twice: {what}")))?;
-            again.drop_log();
-            if once.log_fingerprint() != again.sim.disk().log_fingerprint() || !second.quarantined.is_empty()
-            {
-                return Err(failed("a second recovery changed the log".to_owned()));
+            run.open().map_err(failed)?;
+            let twice = self.rng.one_in(self.effort.twice_one_in);
+            if twice {
+                settle(&mut run).map_err(failed)?;
             }
-            let more = history.more(&mut Rng::new(depth as u64), next_id(history, depth));
-            again.open().map_err(failed)?;
-            for op in more {
-                again.step(op).map_err(failed)?;
-            }
-            // Ghosts: whatever the first crash left behind the new end must not come back with it.
-            let Moment { disk, oracle } = again.moment();
-            let units = disk.units();
-            let mut picks: Vec<Pick> = units.iter().map(|_| Pick::State(0)).collect();
-            if self.rng.one_in(2) {
-                picks = units.iter().map(|unit| Pick::State(unit.states - 1)).collect();
-            }
-            let ghost = disk.after_power_loss(&picks);
-            let mut last = Run::new(ghost, oracle, &options_at(history, depth), self.defect);
-            last.open()
-                .map_err(|what| failed(format!("after going on and a crash (picks {picks:?}): {what}")))?;
-            self.totals.opened += 4;
-            report
-        };
+            let keep_all = self.rng.one_in(2);
+            let ghost = go_on(&mut run, history, depth, keep_all).map_err(failed)?;
+            fresh = u64::from(self.is_new(&ghost.disk, &ghost.oracle, history));
+            self.totals.states += fresh;
+            self.totals.nested += fresh;
+            reopen(ghost, history, depth, self.defect).map_err(failed)?;
+            self.totals.opened += 2 + u64::from(twice);
+        }
         self.totals.called_damage += run.called_damage;
-        let repaired = report.cut_at.is_some();
+        let repaired = run.repaired != 0;
         self.totals.repaired += u64::from(repaired);
         let structural = repaired || !matches!(history.name.split(' ').next(), Some("fresh" | "appends"));
-        self.totals.structural += u64::from(structural);
+        self.totals.structural += u64::from(structural) * (1 + fresh);
         Ok(())
     }
 
@@ -206,18 +217,49 @@ impl Driver {
     }
 }
 
-/// Opens the log with every moment kept, and goes on with it for a while.
-fn follow(
-    run: &mut Run,
-    history: &History,
-    depth: usize,
-) -> Result<(wal_engine::RecoveryReport, Vec<Moment>), String> {
-    run.record();
-    let report = run.open_as_read()?;
+/// Whether the log directory itself could still be lost. A log opened on one that exists takes its name
+/// for durable, which it is not when the one that made it died before its sync.
+fn parent_is_pending(disk: &Disk) -> bool {
+    disk.units().iter().any(|unit| unit.kind == UnitKind::Name("create \"\"".to_owned()))
+}
+
+/// Opens the log again as the process that recovered it left it: nothing is left to repair.
+fn settle(run: &mut Run) -> Result<(), String> {
+    let once = run.sim.disk().log_fingerprint();
+    let repaired = run.repaired;
+    run.drop_log();
+    run.open().map_err(|what| format!("opened twice: {what}"))?;
+    if run.sim.disk().log_fingerprint() != once || run.repaired != repaired {
+        return Err("a second recovery changed the log".to_owned());
+    }
+    Ok(())
+}
+
+/// Goes on with the log and loses power at the end: whatever the crash before left behind the new end
+/// must not come back with it.
+fn go_on(run: &mut Run, history: &History, depth: usize, keep_all: bool) -> Result<Moment, String> {
     for op in history.more(&mut Rng::new(depth as u64), next_id(history, depth)) {
         run.step(op)?;
     }
-    Ok((report, run.take_moments()))
+    let Moment { disk, oracle } = run.moment();
+    let kept = |unit: &Unit| if keep_all { Pick::State(unit.states - 1) } else { Pick::State(0) };
+    let picks: Vec<Pick> = disk.units().iter().map(kept).collect();
+    Ok(Moment { disk: disk.after_power_loss(&picks), oracle })
+}
+
+fn reopen(left: Moment, history: &History, depth: usize, defect: Defect) -> Result<(), String> {
+    let mut run = Run::new(left.disk, left.oracle, &options_at(history, depth + 1), defect);
+    run.open().map_err(|what| format!("after going on and another crash: {what}"))
+}
+
+/// Opens the log with every moment kept, and goes on with it for a while.
+fn follow(run: &mut Run, history: &History, depth: usize) -> Result<Vec<Moment>, String> {
+    run.record();
+    run.open_as_read()?;
+    for op in history.more(&mut Rng::new(depth as u64), next_id(history, depth)) {
+        run.step(op)?;
+    }
+    Ok(run.take_moments())
 }
 
 /// Runs a history and returns all its moments.
@@ -231,17 +273,25 @@ pub fn moments_of(history: &History, defect: Defect) -> Result<Vec<Moment>, Stri
     Ok(run.take_moments())
 }
 
-/// Replays one schedule, from its history on.
+/// Replays one schedule, from its history on, with every look at the last recovery there is.
 pub fn replay(schedule: &Schedule, defect: Defect) -> Result<(), String> {
     let history = History::named(&schedule.history).ok_or("no such history")?;
     let mut moments = moments_of(&history, defect)?;
     for (index, crash) in schedule.crashes.iter().enumerate() {
         let depth = index + 1;
         let last = moments.pop().unwrap();
-        let moment = moments.into_iter().nth(crash.at).unwrap_or(last);
-        let disk = moment.disk.after_power_loss(&crash.picks);
-        let mut run = Run::new(disk, moment.oracle, &options_at(&history, depth), defect);
-        moments = follow(&mut run, &history, depth)?.1;
+        let Moment { disk, oracle } = moments.into_iter().nth(crash.at).unwrap_or(last);
+        let disk = disk.after_power_loss(&crash.picks);
+        let options = options_at(&history, depth);
+        if depth == schedule.crashes.len() {
+            for keep_all in [false, true] {
+                let mut run = Run::new(disk.clone(), oracle.clone(), &options, defect);
+                run.open()?;
+                settle(&mut run)?;
+                reopen(go_on(&mut run, &history, depth, keep_all)?, &history, depth, defect)?;
+            }
+        }
+        moments = follow(&mut Run::new(disk, oracle, &options, defect), &history, depth)?;
     }
     Ok(())
 }
@@ -266,8 +316,8 @@ pub fn narrate(schedule: &Schedule, defect: Defect) -> Vec<String> {
         lines.extend(disk.list().map(|(name, bytes)| format!("file {name}, {bytes} bytes")));
         let mut run = Run::new(disk, moment.oracle.clone(), &options_at(&history, index + 1), defect);
         match follow(&mut run, &history, index + 1) {
-            Ok((report, next)) => {
-                lines.push(format!("opened: {report:?}"));
+            Ok(next) => {
+                lines.push("the log opens and goes on".to_owned());
                 moments = next;
             }
             Err(what) => {
@@ -279,9 +329,10 @@ pub fn narrate(schedule: &Schedule, defect: Defect) -> Vec<String> {
     lines
 }
 
-/// The mode that does not refuse damage: whether any is found, the run asks itself.
-fn options_at(history: &History, _: usize) -> WalOptions {
-    history.options.clone().recovery_mode(RecoveryMode::PointInTime)
+/// Recoveries take turns in the mode that refuses damage and the one that does not.
+fn options_at(history: &History, depth: usize) -> WalOptions {
+    let modes = [RecoveryMode::PointInTime, RecoveryMode::TolerateTornTail];
+    history.options.clone().recovery_mode(modes[depth % 2])
 }
 
 fn next_id(history: &History, depth: usize) -> u32 {

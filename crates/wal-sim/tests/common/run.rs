@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use wal_engine::{MarkStatus, Reason, RecoveryReport, Verdict, Wal, WalOptions};
+use wal_engine::{ErrorKind, MarkStatus, Reason, RecoveryMode, RecoveryReport, Verdict, Wal, WalOptions};
 use wal_segment::Storage;
 use wal_sim::{Broken, Defect, Disk, Oracle, SimDisk};
 
@@ -28,10 +28,11 @@ pub struct Run {
     pub moments: Arc<Mutex<Vec<Moment>>>,
     options: WalOptions,
     defect: Defect,
-    report: RecoveryReport,
     wal: Option<Wal>,
     /// Torn tails that the log took for damage, as [`is_unmarked_hole`] allows.
     pub called_damage: u64,
+    /// Recoveries that cut something.
+    pub repaired: u64,
     /// Segment in which each entry lies, since the log was opened; 0 for those before.
     places: Vec<(Entry, u64)>,
 }
@@ -44,9 +45,9 @@ impl Run {
             moments: Arc::default(),
             options: options.clone(),
             defect,
-            report: RecoveryReport::default(),
             wal: None,
             called_damage: 0,
+            repaired: 0,
             places: Vec::new(),
         }
     }
@@ -75,9 +76,8 @@ impl Run {
     }
 
     /// Opens the log and judges what comes back; from then on exactly that must.
-    pub fn open(&mut self) -> Result<RecoveryReport, String> {
-        self.open_or_refuse()?.map_or(Ok(()), |error| Err(format!("cannot open: {error}")))?;
-        Ok(self.report.clone())
+    pub fn open(&mut self) -> Result<(), String> {
+        self.open_or_refuse()?.map_or(Ok(()), |error| Err(format!("cannot open: {error}")))
     }
 
     /// The same, on a disk that fails: an error of the log is no broken promise, so it is returned.
@@ -86,9 +86,18 @@ impl Run {
             Defect::None => Arc::new(self.sim.clone()),
             defect => Arc::new(Broken::new(Arc::new(self.sim.clone()), defect)),
         };
+        let before = self.sim.disk().log_fingerprint();
         let mut found = Found::default();
-        let recovery = Wal::open_storage(storage, self.options.clone());
-        let opened = recovery.and_then(|recovery| recovery.replay(&mut found));
+        let mut opened = open_with(&storage, &self.options, &mut found);
+        if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Damaged) {
+            // A mode that refuses damage must leave it as it is, for the mode that does not.
+            if self.sim.disk().log_fingerprint() != before {
+                return Err(format!("{BROKEN}: a log was refused, and changed all the same"));
+            }
+            found = Found::default();
+            let options = self.options.clone().recovery_mode(RecoveryMode::PointInTime);
+            opened = open_with(&storage, &options, &mut found);
+        }
         let (wal, report) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Some(error)),
@@ -109,19 +118,19 @@ impl Run {
         self.places = found.0.iter().copied().zip(places).collect();
         *self.books.lock().unwrap() = Oracle::exactly(found.0);
         self.wal = Some(wal);
-        self.report = report;
+        self.repaired += u64::from(report.cut_at.is_some() || !report.quarantined.is_empty());
         Ok(None)
     }
 
     /// The same, on a disk where nothing is pending: what is read must come back from then on, whatever
     /// becomes of the recovery itself.
-    pub fn open_as_read(&mut self) -> Result<RecoveryReport, String> {
-        let report = self.open()?;
+    pub fn open_as_read(&mut self) -> Result<(), String> {
+        self.open()?;
         let exactly = self.books.lock().unwrap().clone();
         for moment in self.moments.lock().unwrap().iter_mut() {
             moment.oracle = exactly.clone();
         }
-        Ok(report)
+        Ok(())
     }
 
     /// Does one thing. Errors of the log are errors.
@@ -176,7 +185,7 @@ impl Run {
         if !self.moments.lock().unwrap().is_empty() {
             self.record();
         }
-        self.open().map(|_| ())
+        self.open()
     }
 
     /// Lets go of the log without closing it.
@@ -212,6 +221,14 @@ impl Run {
         });
         left.collect()
     }
+}
+
+fn open_with(
+    storage: &Arc<dyn Storage>,
+    options: &WalOptions,
+    found: &mut Found,
+) -> wal_engine::Result<(Wal, RecoveryReport)> {
+    Wal::open_storage(Arc::clone(storage), options.clone())?.replay(found)
 }
 
 /// A hole in a segment that no mark vouches for, with entries behind it: the log cannot tell it from
