@@ -46,10 +46,12 @@ pub enum Defect {
     WritesFallShort,
     /// The name of the next segment is not durable before entries go into it.
     NoRotationNameSync,
+    /// What repair puts into quarantine is not synced.
+    NoQuarantineSync,
 }
 
 /// All defects.
-pub const DEFECTS: [Defect; 15] = [
+pub const DEFECTS: [Defect; 16] = [
     Defect::NoFolderSync,
     Defect::NoParentSync,
     Defect::NoSegmentSync,
@@ -65,6 +67,7 @@ pub const DEFECTS: [Defect; 15] = [
     Defect::NoMarkSync,
     Defect::WritesFallShort,
     Defect::NoRotationNameSync,
+    Defect::NoQuarantineSync,
 ];
 
 /// A storage with a defect.
@@ -199,6 +202,7 @@ enum Kind {
     Rewrite,
     Intent,
     Mark,
+    Quarantined,
     Other,
 }
 
@@ -207,6 +211,7 @@ impl Kind {
         match name {
             "intent" => Self::Intent,
             "durable" => Self::Mark,
+            _ if name.starts_with("quarantine/") => Self::Quarantined,
             _ if segment_number(name).is_some() => Self::Segment,
             _ if name.contains(".rewrite.") => Self::Rewrite,
             _ if name.ends_with(wal_segment::dir::TEMPORARY_SUFFIX) => Self::Prepared,
@@ -276,6 +281,7 @@ impl StorageFile for BrokenFile {
             Defect::NoSegmentSync => self.is_segment(),
             Defect::NoPreparedSync => self.kind == Kind::Prepared && !self.written_entries(),
             Defect::NoRewriteSync => self.kind == Kind::Rewrite,
+            Defect::NoQuarantineSync => self.kind == Kind::Quarantined,
             Defect::NoMarkSync => self.kind == Kind::Mark,
             Defect::SealSyncTooLate if first_cut && self.is_segment() => {
                 let mut late = self.shared.late.lock().unwrap_or_else(PoisonError::into_inner);

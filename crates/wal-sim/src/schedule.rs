@@ -4,15 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::choice::Pick;
+use crate::disk::Disk;
 
-/// One power loss.
+/// One power loss, or one process that dies while the machine goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
     /// Before the call of this number among those that change the disk, counted from 0 since the log
     /// was last opened; beyond the last means after it.
     pub at: usize,
-    /// What became of each pending change.
-    pub picks: Vec<Pick>,
+    /// What became of each pending change; `None` when the power did not fail, so that all are still
+    /// pending.
+    pub picks: Option<Vec<Pick>>,
 }
 
 /// A history and the crashes in it, each within what followed the one before. Prints as a few lines,
@@ -22,6 +24,7 @@ pub struct Crash {
 /// history mixed 42
 /// crash 17 keep 0 1 1 g
 /// crash 3 keep 1
+/// kill 5
 /// ```
 ///
 /// Lines that begin with `#` are for people.
@@ -33,12 +36,24 @@ pub struct Schedule {
     pub crashes: Vec<Crash>,
 }
 
+impl Crash {
+    /// The disk that it leaves of this one.
+    #[must_use]
+    pub fn leaves(&self, disk: &Disk) -> Disk {
+        self.picks.as_ref().map_or_else(|| disk.clone(), |picks| disk.after_power_loss(picks))
+    }
+}
+
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "history {}", self.history)?;
         for crash in &self.crashes {
+            let Some(picks) = &crash.picks else {
+                writeln!(f, "kill {}", crash.at)?;
+                continue;
+            };
             write!(f, "crash {} keep", crash.at)?;
-            for pick in &crash.picks {
+            for pick in picks {
                 match pick {
                     Pick::State(n) => write!(f, " {n}")?,
                     Pick::Garbage => f.write_str(" g")?,
@@ -60,8 +75,11 @@ impl FromStr for Schedule {
                 history.trim().clone_into(&mut schedule.history);
             } else if let Some(crash) = line.strip_prefix("crash ") {
                 schedule.crashes.push(crash_of(crash).ok_or_else(|| format!("no crash: {line:?}"))?);
+            } else if let Some(at) = line.strip_prefix("kill ") {
+                let at = at.trim().parse().map_err(|_| format!("no number of a call: {line:?}"))?;
+                schedule.crashes.push(Crash { at, picks: None });
             } else {
-                return Err(format!("a line begins with history, crash or #: {line:?}"));
+                return Err(format!("a line begins with history, crash, kill or #: {line:?}"));
             }
         }
         Ok(schedule)
@@ -78,7 +96,7 @@ fn crash_of(text: &str) -> Option<Crash> {
         "g" => Some(Pick::Garbage),
         n => n.parse().ok().map(Pick::State),
     });
-    Some(Crash { at, picks: picks.collect::<Option<_>>()? })
+    Some(Crash { at, picks: Some(picks.collect::<Option<_>>()?) })
 }
 
 #[cfg(test)]
@@ -87,17 +105,18 @@ mod tests {
 
     #[test]
     fn a_schedule_reads_back_from_its_text() {
-        let crash = Crash { at: 17, picks: vec![Pick::State(0), Pick::Garbage, Pick::State(2)] };
-        let end = Crash { at: 3, picks: Vec::new() };
-        let schedule = Schedule { history: "mixed 42".to_owned(), crashes: vec![crash, end] };
+        let crash = Crash { at: 17, picks: Some(vec![Pick::State(0), Pick::Garbage, Pick::State(2)]) };
+        let end = Crash { at: 3, picks: Some(Vec::new()) };
+        let kill = Crash { at: 5, picks: None };
+        let schedule = Schedule { history: "mixed 42".to_owned(), crashes: vec![crash, end, kill] };
         let text = schedule.to_string();
-        assert_eq!(text, "history mixed 42\ncrash 17 keep 0 g 2\ncrash 3 keep\n");
+        assert_eq!(text, "history mixed 42\ncrash 17 keep 0 g 2\ncrash 3 keep\nkill 5\n");
         assert_eq!(format!("# lost\n\n  {text}").parse(), Ok(schedule));
     }
 
     #[test]
     fn what_is_no_schedule_is_refused() {
-        for bad in ["crash x keep", "crash 3", "crash 3 keep x", "smash 3"] {
+        for bad in ["crash x keep", "crash 3", "crash 3 keep x", "smash 3", "kill", "kill x"] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }
     }

@@ -32,27 +32,27 @@ fn a_fresh_log_survives_power_loss_at_every_call() {
 
 #[test]
 fn appends_and_commits_survive_power_loss_at_every_call() {
-    assert!(500 < try_kind("appends", 1500).states);
+    assert!(500 < try_kind("appends", 3000).states);
 }
 
 #[test]
 fn rotation_survives_power_loss_at_every_call() {
-    assert!(500 < try_kind("rotation", 1500).states);
+    assert!(500 < try_kind("rotation", 3000).states);
 }
 
 #[test]
 fn truncation_survives_power_loss_at_every_call() {
-    assert!(500 < try_kind("truncation", 1500).states);
+    assert!(500 < try_kind("truncation", 3000).states);
 }
 
 #[test]
 fn closing_and_dying_processes_survive_power_loss_at_every_call() {
-    assert!(500 < try_kind("reopening", 1500).states);
+    assert!(500 < try_kind("reopening", 3000).states);
 }
 
 #[test]
 fn everything_mixed_survives_power_loss_within_recovery() {
-    let totals = try_kind("mixed", 1500);
+    let totals = try_kind("mixed", 3000);
     assert!(totals.nested != 0 && totals.repaired != 0, "{totals:?}");
 }
 
@@ -83,10 +83,12 @@ fn a_history_gives_the_same_moments_every_time() {
 
 #[test]
 fn a_schedule_can_be_pasted_and_replayed() {
-    let text = "history rotation 5\ncrash 40 keep 0 1 0 1\ncrash 6 keep 1";
-    let schedule: Schedule = text.parse().unwrap();
-    replay(&schedule, Defect::None).unwrap();
-    assert!(!narrate(&schedule, Defect::None).is_empty());
+    for end in ["crash 6 keep 1", "kill 6"] {
+        let text = format!("history rotation 5\ncrash 40 keep 0 1 0 1\n{end}");
+        let schedule: Schedule = text.parse().unwrap();
+        replay(&schedule, Defect::None).unwrap();
+        assert!(!narrate(&schedule, Defect::None).is_empty());
+    }
 }
 
 #[test]

@@ -114,13 +114,12 @@ impl Driver {
         for at in self.rng.shuffled(moments.len()) {
             let moment = &moments[at];
             self.try_moment(history, &schedule, at, moment, ways)?;
+            let mut schedule = schedule.clone();
+            schedule.crashes.push(Crash { at, picks: None });
+            self.kill(history, moment).map_err(|what| Box::new(Failure { schedule, what }))?;
             if self.is_enough() {
                 break;
             }
-            self.kill(history, moment).map_err(|what| {
-                let what = format!("the process died before call {at}, the machine went on: {what}");
-                Box::new(Failure { schedule: schedule.clone(), what })
-            })?;
         }
         Ok(())
     }
@@ -131,12 +130,12 @@ impl Driver {
         if parent_is_pending(&moment.disk) {
             return Ok(());
         }
-        let options = options_at(history, 0);
+        let options = options_at(history, 1);
         let mut run = Run::new(moment.disk.clone(), moment.oracle.clone(), &options, self.defect);
         run.open()?;
         self.totals.killed += 1;
         self.totals.opened += 2;
-        reopen(go_on(&mut run, history, 0, false)?, history, 0, self.defect)
+        reopen(go_on(&mut run, history, 1, false)?, history, 1, self.defect)
     }
 
     fn is_enough(&self) -> bool {
@@ -160,7 +159,7 @@ impl Driver {
                 continue;
             }
             let mut schedule = before.clone();
-            schedule.crashes.push(Crash { at, picks });
+            schedule.crashes.push(Crash { at, picks: Some(picks) });
             self.totals.states += 1;
             self.totals.nested += u64::from(1 < schedule.crashes.len());
             self.recover(history, &schedule, disk, moment.oracle.clone())?;
@@ -189,7 +188,9 @@ impl Driver {
                 self.try_moment(history, schedule, at, &moments[at], self.effort.nested)?;
             }
         } else {
+            let before = run.sim.disk();
             run.open().map_err(failed)?;
+            super::kept::kept_what_it_cut(&before, &run.sim.disk().after_power_loss(&[])).map_err(failed)?;
             let twice = self.rng.one_in(self.effort.twice_one_in);
             if twice {
                 settle(&mut run).map_err(failed)?;
@@ -255,7 +256,11 @@ fn reopen(left: Moment, history: &History, depth: usize, defect: Defect) -> Resu
 /// Opens the log with every moment kept, and goes on with it for a while.
 fn follow(run: &mut Run, history: &History, depth: usize) -> Result<Vec<Moment>, String> {
     run.record();
-    run.open_as_read()?;
+    if run.sim.disk().units().is_empty() {
+        run.open_as_read()?;
+    } else {
+        run.open()?;
+    }
     for op in history.more(&mut Rng::new(depth as u64), next_id(history, depth)) {
         run.step(op)?;
     }
@@ -281,12 +286,13 @@ pub fn replay(schedule: &Schedule, defect: Defect) -> Result<(), String> {
         let depth = index + 1;
         let last = moments.pop().unwrap();
         let Moment { disk, oracle } = moments.into_iter().nth(crash.at).unwrap_or(last);
-        let disk = disk.after_power_loss(&crash.picks);
+        let disk = crash.leaves(&disk);
         let options = options_at(&history, depth);
         if depth == schedule.crashes.len() {
             for keep_all in [false, true] {
                 let mut run = Run::new(disk.clone(), oracle.clone(), &options, defect);
                 run.open()?;
+                super::kept::kept_what_it_cut(&disk, &run.sim.disk().after_power_loss(&[]))?;
                 settle(&mut run)?;
                 reopen(go_on(&mut run, &history, depth, keep_all)?, &history, depth, defect)?;
             }
@@ -309,10 +315,10 @@ pub fn narrate(schedule: &Schedule, defect: Defect) -> Vec<String> {
         lines.extend(
             units
                 .iter()
-                .zip(&crash.picks)
+                .zip(crash.picks.iter().flatten())
                 .map(|(unit, pick)| format!("{:?}: {pick:?} of {}", unit.kind, unit.states)),
         );
-        let disk = moment.disk.after_power_loss(&crash.picks);
+        let disk = crash.leaves(&moment.disk);
         lines.extend(disk.list().map(|(name, bytes)| format!("file {name}, {bytes} bytes")));
         let mut run = Run::new(disk, moment.oracle.clone(), &options_at(&history, index + 1), defect);
         match follow(&mut run, &history, index + 1) {

@@ -5,4 +5,5 @@ pub mod driver;
 pub mod entry;
 pub mod faulty;
 pub mod history;
+pub mod kept;
 pub mod run;
