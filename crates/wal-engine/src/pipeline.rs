@@ -9,12 +9,12 @@ use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
 use wal_format::{
-    DecodeError, EntryKind, SeriesPayload, Step, decode_deletes, decode_samples_with, frame_bytes, layout,
+    DecodeError, EntryKind, SampleBuffer, SeriesPayload, Step, decode_deletes, frame_bytes, layout,
     next_entry,
 };
 use wal_segment::storage::read_up_to;
 use wal_segment::{Position, SegmentStats, StorageFile, TimeRange};
-use wal_types::{Sample, StoneRow};
+use wal_types::StoneRow;
 
 use crate::error::Result;
 use crate::mark::Trail;
@@ -34,7 +34,7 @@ const WINDOW_PER_THREAD: u64 = 2;
 struct Piece {
     bytes: Vec<u8>,
     events: Vec<Decoded>,
-    samples: Vec<Sample>,
+    samples: SampleBuffer,
     rows: Vec<StoneRow>,
     stats: SegmentStats,
     trail: Trail,
@@ -159,7 +159,9 @@ fn deliver(
         for event in piece.events.drain(..) {
             let at = Position { segment, offset: event.offset };
             match event.what {
-                What::Samples(range) => sink.samples(at, piece.samples.get(range).unwrap_or_default()),
+                What::Samples(range) => {
+                    sink.samples(at, piece.samples.samples().get(range).unwrap_or_default())
+                }
                 What::Rows(range) => sink.deletes(at, piece.rows.get(range).unwrap_or_default()),
                 What::Series(range) => {
                     // Checked before by the thread that made the piece; the borrow could not come along.
@@ -318,11 +320,10 @@ fn decode(piece: &mut Piece, base: u64) {
                 What::Series(payload_at..payload_at + entry.payload.len())
             }),
             EntryKind::Samples => {
-                let from = piece.samples.len();
                 let mut times = TimeRange::default();
-                decode_samples_with(entry.payload, &mut piece.samples, |sample| times.see(sample)).map(|()| {
-                    piece.stats.add_sample_entry(piece.samples.len() - from, times);
-                    What::Samples(from..piece.samples.len())
+                piece.samples.decode(entry.payload, |sample| times.see(sample)).map(|range| {
+                    piece.stats.add_sample_entry(range.len(), times);
+                    What::Samples(range)
                 })
             }
             EntryKind::Deletes => {

@@ -1,6 +1,6 @@
 //! Replay: entries decoded and handed to a sink, in log order.
 
-use wal_format::{DecodeError, Entry, EntryKind, SeriesPayload, decode_deletes, decode_samples_with};
+use wal_format::{DecodeError, Entry, EntryKind, SampleBuffer, SeriesPayload, decode_deletes};
 use wal_segment::{Position, SegmentStats, TimeRange};
 use wal_types::{Sample, StoneRow};
 
@@ -54,7 +54,7 @@ impl<S: ReplaySink + ?Sized> ReplaySink for &mut S {
 /// Decodes entries into reused buffers, and counts what they hold.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    samples: Vec<Sample>,
+    samples: SampleBuffer,
     rows: Vec<StoneRow>,
 }
 
@@ -76,9 +76,9 @@ impl Decoder {
             EntryKind::Samples => {
                 self.samples.clear();
                 let mut times = TimeRange::default();
-                decode_samples_with(entry.payload, &mut self.samples, |sample| times.see(sample)).map(|()| {
-                    stats.add_sample_entry(self.samples.len(), times);
-                    sink.samples(at, &self.samples);
+                self.samples.decode(entry.payload, |sample| times.see(sample)).map(|range| {
+                    stats.add_sample_entry(range.len(), times);
+                    sink.samples(at, self.samples.samples());
                 })
             }
             EntryKind::Deletes => {

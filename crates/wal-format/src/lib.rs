@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod fuzzing;
 pub mod layout;
 
+mod buffer;
 mod cursor;
 mod deletes;
 mod entry;
@@ -19,14 +20,13 @@ mod scan;
 mod series;
 mod word;
 
+pub use buffer::SampleBuffer;
 pub use deletes::{DeletesIter, DeletesPayload, decode_deletes, encode_deletes, frame_deletes};
 pub use entry::{Entry, EntryKind, Framed, Payload, frame_payload};
 pub use error::{DecodeError, DecodeErrorKind, ItemTooLarge};
 pub use header::{HeaderFault, SegmentHeader};
 pub use resync::{Found, Progress, Resync};
-pub use samples::{
-    SamplesIter, SamplesPayload, decode_samples, decode_samples_with, encode_samples, frame_samples,
-};
+pub use samples::{SamplesIter, SamplesPayload, decode_samples, encode_samples, frame_samples};
 pub use scan::{EntryEnd, EntryFault, Step, all_zero, frame_bytes, next_entry};
 pub use series::{
     LabelsView, LabelsViewIter, SeriesIter, SeriesPayload, SeriesView, encode_series, frame_series,

@@ -58,23 +58,9 @@ pub fn frame_samples(
 ///
 /// A [`DecodeError`] when the payload is malformed; `out` then has its former length.
 pub fn decode_samples(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), DecodeError> {
-    decode_samples_with(payload, out, |_| ())
-}
-
-/// Like [`decode_samples`], showing every sample to `see` while it is still in a register: a pass over them
-/// afterwards costs as much as a third of decoding. What `see` saw of a payload that turns out to be malformed is
-/// for the caller to forget.
-///
-/// # Errors
-///
-/// As for [`decode_samples`].
-pub fn decode_samples_with(
-    payload: &[u8],
-    out: &mut Vec<Sample>,
-    see: impl FnMut(&Sample),
-) -> Result<(), DecodeError> {
     let before = out.len();
-    let decoded = decode_all(payload, out, see);
+    out.reserve(samples_max(payload));
+    let decoded = decode_all(payload, |sample| out.push(sample));
     if decoded.is_err() {
         out.truncate(before);
     }
@@ -208,33 +194,31 @@ impl Base {
     }
 }
 
+/// No more samples than this are in a payload: bounded by bytes that exist, as none takes fewer.
 #[inline]
-fn decode_all(
-    payload: &[u8],
-    out: &mut Vec<Sample>,
-    mut see: impl FnMut(&Sample),
-) -> Result<(), DecodeError> {
+pub(crate) fn samples_max(payload: &[u8]) -> usize {
+    payload.len().saturating_sub(SAMPLES_BASE_BYTES) / SAMPLE_BYTES_MIN
+}
+
+/// Gives every sample of a payload to `put`, in order, up to the first that does not decode.
+#[inline]
+pub(crate) fn decode_all(payload: &[u8], mut put: impl FnMut(Sample)) -> Result<(), DecodeError> {
     let mut cursor = Cursor::new(payload);
     if cursor.is_empty() {
         return Ok(());
     }
     let base = Base::read(&mut cursor)?;
-    // Bounded by bytes that exist: no sample takes fewer.
-    out.reserve(cursor.rest().len() / SAMPLE_BYTES_MIN);
     let mut at = cursor.offset();
     loop {
         while let Some((sample, next)) = quick_sample(payload, at, base) {
-            see(&sample);
-            out.push(sample);
+            put(sample);
             at = next;
         }
         let mut cursor = Cursor::at(payload, at);
         if cursor.is_empty() {
             return Ok(());
         }
-        let sample = base.sample(&mut cursor)?;
-        see(&sample);
-        out.push(sample);
+        put(base.sample(&mut cursor)?);
         at = cursor.offset();
     }
 }
