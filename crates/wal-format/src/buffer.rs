@@ -10,7 +10,7 @@ use crate::samples::{decode_all, samples_max};
 /// Decoded samples of one or more payloads, in memory that is kept from one use to the next.
 ///
 /// Its slots stay initialised when it is cleared, so that decoding fills them in place, without asking for each sample
-/// whether there is room: a quarter faster than pushing to a vector. It never holds more slots than the payloads
+/// whether there is room, as pushing to a vector does. It never holds more slots than the payloads
 /// decoded between two clearings could have needed.
 ///
 /// ```
