@@ -116,6 +116,10 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
         Some(last) => AppendAt::Continue(Position { segment: last.number, offset: last.bytes }),
         None => AppendAt::NewSegment(next_number),
     };
+    // A segment that is written anew has its entries elsewhere than they were read.
+    if plan.rewrites.is_empty() {
+        plan.witnesses = reading.trail.witnesses();
+    }
     plan.mark_at = kept
         .last()
         .map_or(append_at.position(), |last| Position { segment: last.number, offset: last.bytes });

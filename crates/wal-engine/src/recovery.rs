@@ -59,9 +59,17 @@ impl Recovery {
         let created = storage
             .create_log_folder()
             .map_err(|error| Error::file("open the log directory", dir.clone(), error))?;
-        if created {
-            // Else the whole log could vanish with its directory's name.
-            repair::sync(&*storage, Folder::Parent)?;
+        // Else the whole log could vanish with its directory's name. Whoever made the directory may have
+        // died before its sync; a mark's file shows that an earlier open came past this line.
+        if created || !is_there(&*storage, MARK_FILE)? {
+            match storage.sync_folder(Folder::Parent) {
+                // A directory made by someone else, in a place that is not ours to open.
+                Err(error) if !created && error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(%error, "cannot make the log directory's own name durable");
+                }
+                Err(error) => return Err(Error::file("sync the parent of", dir, error)),
+                Ok(()) => {}
+            }
         }
         let lock = storage.lock().map_err(|error| Error::file("lock", dir.clone(), error))?;
         let lock = match lock {
@@ -177,6 +185,14 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
     reading.report.quarantined = plan.preview();
     reading.report.end = append_at.position();
     Ok(reading.report)
+}
+
+fn is_there(storage: &dyn Storage, name: &str) -> Result<bool> {
+    match storage.open(name, Access::Read) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::file("read", storage.path(name), error)),
+    }
 }
 
 /// An unsupported segment anywhere forbids any change, so it is looked for before anything else.

@@ -7,7 +7,7 @@ use wal_segment::dir::temporary_name;
 use wal_segment::storage::write_all_at;
 use wal_segment::{Access, FileError, Folder, Position, Replace, Storage, StorageFile};
 
-use crate::mark::MarkFile;
+use crate::mark::{MarkFile, Witness};
 use crate::quarantine::{copy_range, move_segment, save_part};
 use crate::report::Quarantined;
 
@@ -34,6 +34,8 @@ pub(crate) struct RepairPlan {
     pub(crate) copied: bool,
     /// Where the mark goes before anything is cut: not below any position that may have been durable.
     pub(crate) mark_at: Position,
+    /// Entries before that position, so that a tail which power loss brings back is known to lie above it.
+    pub(crate) witnesses: Vec<Witness>,
 }
 
 impl RepairPlan {
@@ -68,7 +70,7 @@ impl RepairPlan {
         // are changed, durably, before the first cut; not sooner, because until then the mark is what
         // tells damage from a torn tail.
         if let Some(mark) = mark {
-            mark.write_both(self.mark_at, Vec::new())
+            mark.write_both(self.mark_at, self.witnesses.clone())
                 .map_err(|error| FileError::new("change the durable mark in", storage.path(""), error))?;
         }
         self.cut_tail(storage)?;

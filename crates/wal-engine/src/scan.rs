@@ -108,6 +108,8 @@ pub(crate) struct Scan {
     mark: Option<Mark>,
     pub(crate) mark_status: MarkStatus,
     ended: bool,
+    /// The segment finished last ends exactly at a mark that fits.
+    ended_at_mark: bool,
 }
 
 struct Opened {
@@ -135,6 +137,7 @@ impl Scan {
             mark: view.mark.clone(),
             mark_status: view.mark_status,
             ended: false,
+            ended_at_mark: false,
         };
         if let Some(from) = options.from {
             scan.next = scan.segments.partition_point(|segment| segment.number < from.segment);
@@ -240,12 +243,21 @@ impl Scan {
         };
         let against = if below_mark.is_some() || self.is_witness(&reason) {
             Against::BelowMark
-        } else if self.current.as_ref().is_some_and(|current| current.mark_fits) {
+        } else if self.is_above_mark() {
             Against::AboveMark
         } else {
             Against::Unmarked
         };
         self.judge(end, reason, against)
+    }
+
+    /// Whether a mark that fits lies in the current segment, before what is read now, or at the very end
+    /// of the one before. The mark is synced at rotation and written without a sync at the first commit
+    /// behind it, so power loss within that commit leaves the one at the end.
+    fn is_above_mark(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|current| current.mark_fits || (current.place == Place::Last && self.ended_at_mark))
     }
 
     /// Whether a checksum fault is in the stored checksum of an entry that the mark names.
@@ -305,12 +317,12 @@ impl Scan {
     fn finish(&mut self, ends: SegmentEnd) -> Event<'static> {
         match self.current.take() {
             None => self.stop(),
-            Some(current) => Event::SegmentEnd(Finished {
-                len: current.reader.len_bytes(),
-                end: current.reader.offset(),
-                file: current.file,
-                ends,
-            }),
+            Some(current) => {
+                let (len, end) = (current.reader.len_bytes(), current.reader.offset());
+                let at_end = |mark: &Mark| mark.position.offset == end;
+                self.ended_at_mark = current.mark_fits && self.mark.as_ref().is_some_and(at_end);
+                Event::SegmentEnd(Finished { len, end, file: current.file, ends })
+            }
         }
     }
 

@@ -69,7 +69,6 @@ fn a_failed_change_of_names_never_makes_a_lie_of_a_yes() {
 }
 
 #[test]
-#[ignore = "the parent of a fresh log directory is synced by the open that made it, and by no later one"]
 fn a_failed_sync_of_a_folder_never_makes_a_lie_of_a_yes() {
     every(Call::SyncFolder, Outcome::Errno(EIO), false);
     every(Call::SyncFolder, Outcome::Errno(EIO), true);

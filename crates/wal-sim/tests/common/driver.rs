@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wal_engine::{RecoveryMode, WalOptions};
-use wal_sim::{Crash, Defect, Disk, Oracle, Pick, Rng, Schedule, Unit, UnitKind, Ways};
+use wal_sim::{Crash, Defect, Disk, Oracle, Pick, Rng, Schedule, Unit, Ways};
 
 use super::entry::Entry;
 use super::history::History;
@@ -127,9 +127,6 @@ impl Driver {
     /// The process dies and the machine does not: another goes on with what the cache shows, of which
     /// nothing needs to be on the disk, and then the power fails.
     fn kill(&mut self, history: &History, moment: &Moment) -> Result<(), String> {
-        if parent_is_pending(&moment.disk) {
-            return Ok(());
-        }
         let options = options_at(history, 1);
         let mut run = Run::new(moment.disk.clone(), moment.oracle.clone(), &options, self.defect);
         run.open()?;
@@ -216,12 +213,6 @@ impl Driver {
         (disk.fingerprint(), oracle.shape(), &history.name).hash(&mut hasher);
         self.seen.insert(hasher.finish())
     }
-}
-
-/// Whether the log directory itself could still be lost. A log opened on one that exists takes its name
-/// for durable, which it is not when the one that made it died before its sync.
-fn parent_is_pending(disk: &Disk) -> bool {
-    disk.units().iter().any(|unit| unit.kind == UnitKind::Name("create \"\"".to_owned()))
 }
 
 /// Opens the log again as the process that recovered it left it: nothing is left to repair.

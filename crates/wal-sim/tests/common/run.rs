@@ -231,11 +231,11 @@ fn open_with(
     Wal::open_storage(Arc::clone(storage), options.clone())?.replay(found)
 }
 
-/// A hole in a segment that no mark vouches for, with entries behind it: the log cannot tell it from
-/// rot, and errs on the side of damage. Nothing durable is lost by that.
+/// A hole in a log that no mark vouches for, with entries behind it: the log cannot tell it from rot, and
+/// errs on the side of damage. Nothing durable is lost by that.
 fn is_unmarked_hole(report: &RecoveryReport) -> bool {
     let Some(fault) = report.fault else { return false };
-    let marked = matches!(report.mark, MarkStatus::Fits(at) if at.segment == fault.at.segment);
+    let marked = matches!(report.mark, MarkStatus::Fits(_));
     matches!(fault.reason, Reason::Entry(_)) && fault.entry_behind.is_some() && !marked
 }
 
