@@ -8,6 +8,11 @@ use std::time::Instant;
 mod bench;
 mod ci;
 mod cmd;
+mod crash;
+mod crash_inject;
+mod crash_kill;
+mod crash_oracle;
+mod crash_strace;
 mod crates;
 mod expectation;
 mod fuzz;
@@ -32,7 +37,7 @@ struct Verb {
     run: fn(&Repo, &[String]) -> Outcome,
 }
 
-const VERBS: [Verb; 11] = [
+const VERBS: [Verb; 12] = [
     Verb { name: "fmt", help: "formatting, checked", run: ci::fmt },
     Verb { name: "lint", help: "clippy on every target, warnings denied", run: ci::lint },
     Verb { name: "doc", help: "rustdoc of every crate, warnings denied", run: ci::doc },
@@ -47,6 +52,11 @@ const VERBS: [Verb; 11] = [
         run: bench::run,
     },
     Verb { name: "fuzz", help: "list | check | replay | smoke | TARGET [libfuzzer options]", run: fuzz::run },
+    Verb {
+        name: "crash",
+        help: "the tool killed and refused system calls; [kills|errors] [--long] [--seed S]",
+        run: crash::run,
+    },
     Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
 ];
 

@@ -1,0 +1,208 @@
+//! `cargo xtask crash`: the real tool on the real file system, killed at random moments and refused single system calls.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::cmd::{self, Answer};
+use crate::{Outcome, Repo, crash_inject, crash_kill};
+
+/// What was asked for on the command line.
+pub(crate) struct Plan {
+    pub(crate) tool: PathBuf,
+    /// Where the logs are made, and stay if they are evidence.
+    pub(crate) scratch: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) long: bool,
+    histories: usize,
+    kills: bool,
+    errors: bool,
+}
+
+const HELP: &str = "crash [kills|errors] [--long] [--seed S] [--histories N]";
+const HISTORIES: usize = 500;
+const HISTORIES_LONG: usize = 10_000;
+/// More says no more: after so many failures the rest is left out.
+const FAILURES_SHOWN: usize = 5;
+
+pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
+    let mut plan = plan(args)?;
+    plan.scratch = repo.target.join("crash").join(std::process::id().to_string());
+    plan.tool = repo.wal_tool()?;
+    std::fs::create_dir_all(&plan.scratch).map_err(|e| format!("{}: {e}", plan.scratch.display()))?;
+    let mut problems = Vec::new();
+    if plan.kills {
+        println!("    seed {}", plan.seed);
+        problems.extend(kills(&plan).err());
+    }
+    if plan.errors {
+        problems.extend(crash_inject::run(&plan).err());
+    }
+    if problems.is_empty() {
+        return std::fs::remove_dir_all(&plan.scratch)
+            .map_err(|e| format!("{}: {e}", plan.scratch.display()));
+    }
+    Err(problems.join("\n"))
+}
+
+fn kills(plan: &Plan) -> Outcome {
+    let start = Instant::now();
+    let total = Mutex::new(crash_kill::Counts::default());
+    every(plan.histories, |_, history| {
+        let counts = crash_kill::history(plan, history as u64).map_err(|why| {
+            format!(
+                "history {history} of seed {}: {why}\n  the log is in {}",
+                plan.seed,
+                plan.scratch.display()
+            )
+        })?;
+        total.lock().map_err(|e| e.to_string())?.add(&counts);
+        Ok(())
+    })?;
+    let total = total.into_inner().map_err(|e| e.to_string())?;
+    println!("    {} histories in {} s: {total}", plan.histories, start.elapsed().as_secs());
+    total.enough()
+}
+
+fn plan(args: &[String]) -> Result<Plan, String> {
+    // A new one each time finds more; the one printed finds it again.
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| format!("the clock: {e}"))?;
+    let mut plan = Plan {
+        tool: PathBuf::new(),
+        scratch: PathBuf::new(),
+        seed: clock.as_secs(),
+        long: false,
+        histories: 0,
+        kills: true,
+        errors: true,
+    };
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        let mut number = || args.next().and_then(|text| text.parse().ok()).ok_or(HELP);
+        match arg {
+            "kills" => plan.errors = false,
+            "errors" => plan.kills = false,
+            "--long" => plan.long = true,
+            "--seed" => plan.seed = number()?,
+            "--histories" => plan.histories = usize::try_from(number()?).map_err(|e| e.to_string())?,
+            _ => return Err(format!("`{arg}`? {HELP}")),
+        }
+    }
+    if plan.histories == 0 {
+        plan.histories = if plan.long { HISTORIES_LONG } else { HISTORIES };
+    }
+    Ok(plan)
+}
+
+/// Does all of `0..count` on all cores; the first argument of `work` says which worker is asked.
+pub(crate) fn every(count: usize, work: impl Fn(usize, usize) -> Outcome + Sync) -> Outcome {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(count.max(1));
+    let next = AtomicUsize::new(0);
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let (next, problems, work) = (&next, &problems, &work);
+            scope.spawn(move || {
+                for _ in 0..count {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let full = problems.lock().is_ok_and(|problems: std::sync::MutexGuard<'_, Vec<_>>| {
+                        FAILURES_SHOWN <= problems.len()
+                    });
+                    if count <= index || full {
+                        return;
+                    }
+                    if let (Err(why), Ok(mut problems)) = (work(worker, index), problems.lock()) {
+                        problems.push(why);
+                    }
+                }
+            });
+        }
+    });
+    let problems = problems.into_inner().map_err(|e| e.to_string())?;
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// Runs the tool with a limit to its time, which ends it and all that it started.
+pub(crate) fn tool(plan: &Plan, args: &[&str], dir: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", TIME_MAX_S]).arg(&plan.tool).args(args).arg(dir);
+    command
+}
+
+/// What `wal dump` prints. A torn log is read up to its tear; anything worse is a failure.
+pub(crate) fn dump(plan: &Plan, dir: &Path) -> Result<String, String> {
+    let Answer { code, stdout, stderr } = cmd::answer(&mut tool(plan, &["dump"], dir))?;
+    if code == 0 {
+        return Ok(stdout);
+    }
+    let verify = cmd::answer(&mut tool(plan, &["verify", "--json"], dir))?;
+    let verdict: serde_json::Value =
+        serde_json::from_str(&verify.stdout).map_err(|e| format!("verify printed no JSON: {e}"))?;
+    if code == 1 && verdict["verdict"] == "torn" {
+        return Ok(stdout);
+    }
+    Err(format!("dump exits with {code}, the log is {}: {}", verdict["verdict"], stderr.trim()))
+}
+
+/// The seconds that one run of the tool may take: a hundred times what the slowest one needs.
+pub(crate) const TIME_MAX_S: &str = "30";
+
+/// Numbers from a seed, equal on every machine.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+        let mut random =
+            Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        random.next();
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// At least `low`, at most `high`.
+    pub(crate) fn within(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high.saturating_sub(low) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_is_done_once_and_failures_are_told() {
+        let done = Mutex::new(Vec::new());
+        let told = every(100, |_, index| {
+            done.lock().unwrap().push(index);
+            if index == 7 { Err("seven".to_owned()) } else { Ok(()) }
+        });
+        assert_eq!(told, Err("seven".to_owned()));
+        let mut done = done.into_inner().unwrap();
+        done.sort_unstable();
+        assert_eq!(done, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn after_enough_failures_the_rest_is_left_out() {
+        let told = every(1000, |_, index| Err(format!("{index}"))).unwrap_err();
+        assert!(told.lines().count() < 50, "{told}");
+    }
+
+    #[test]
+    fn a_seed_is_taken_and_nonsense_is_refused() {
+        let args = |text: &str| plan(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let asked = args("kills --seed 7 --histories 20").unwrap();
+        assert_eq!((asked.seed, asked.histories, asked.kills, asked.errors), (7, 20, true, false));
+        assert!(args("--seed").is_err() && args("everything").is_err());
+    }
+}
