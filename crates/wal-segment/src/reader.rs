@@ -120,6 +120,7 @@ pub struct SegmentReader {
     base: u64,
     offset: u64,
     last: Option<Last>,
+    believe_end_mark: bool,
 }
 
 /// Where the last entry lies in the window.
@@ -147,6 +148,7 @@ impl SegmentReader {
             base: offset,
             offset,
             last: None,
+            believe_end_mark: false,
         }
     }
 
@@ -180,6 +182,24 @@ impl SegmentReader {
             // What was read of the old tail may have been incomplete.
             self.window = Window::Nothing;
         }
+    }
+
+    /// Looks at the file afresh, as long as it is now: what was read of it before is forgotten. For a
+    /// file that someone is writing to, in space prepared for that.
+    pub fn look_again(&mut self, len: u64) {
+        self.len = len;
+        self.last = None;
+        self.base = self.offset;
+        match &mut self.window {
+            Window::Buffer { filled, .. } => *filled = 0,
+            window => *window = Window::Nothing,
+        }
+    }
+
+    /// Whether [`advance`](Self::advance) believes an end mark without looking at all that follows it.
+    /// That is right while the segment is written to: the zeros are space that is still to be used.
+    pub fn believe_end_mark(&mut self, believe: bool) {
+        self.believe_end_mark = believe;
     }
 
     /// The next entry, or how the segment ends. After an end the offset stays where it is.
@@ -385,6 +405,9 @@ impl SegmentReader {
     }
 
     fn zero_tail(&self) -> io::Result<Tail> {
+        if self.believe_end_mark {
+            return Ok(Tail::Zeros { bytes: self.len.saturating_sub(self.offset) });
+        }
         Ok(match first_nonzero(&*self.file, self.offset, self.len)? {
             None => Tail::Zeros { bytes: self.len - self.offset },
             Some(first_at) => Tail::Fault(Reason::AfterEndMark { first_at }),
