@@ -297,19 +297,8 @@ impl Scan {
             self.ended = true;
             return Ok(Event::Fault(fault));
         }
-        // The extent that the damaged entry claims is believed first, if an entry or the end follows
-        // it there: a label's text may look like an entry, and the claim is what keeps us out of it.
-        let failed = |error| read_error(&*self.storage, &current.file, error);
-        let len = current.reader.len_bytes();
-        let mut head = [0_u8; layout::FRAME_HEADER_BYTES];
-        let have = read_up_to(current.reader.file(), &mut head, offset, len).map_err(failed)?;
-        let claimed = frame_bytes(head.get(..have).unwrap_or_default())
-            .and_then(|(_, bytes)| offset.checked_add(bytes))
-            .filter(|end| *end <= len);
-        let resume = match claimed {
-            Some(end) if current.reader.is_boundary(end).map_err(failed)? => end,
-            _ => entry_behind.unwrap_or(len),
-        };
+        let resume = resume_behind(&mut current.reader, offset, entry_behind)
+            .map_err(|error| read_error(&*self.storage, &current.file, error))?;
         current.reader.seek(resume);
         Ok(Event::Gap(Gap { from: at, to_offset: resume, reason }, fault))
     }
@@ -430,12 +419,32 @@ impl Scan {
     }
 }
 
+/// Where reading goes on behind a fault. The extent that the damaged entry claims is believed first, if
+/// an entry or the end follows it there: a label's text may look like an entry, and the claim is what
+/// keeps us out of it.
+pub(crate) fn resume_behind(
+    reader: &mut SegmentReader,
+    offset: u64,
+    entry_behind: Option<u64>,
+) -> io::Result<u64> {
+    let len = reader.len_bytes();
+    let mut head = [0_u8; layout::FRAME_HEADER_BYTES];
+    let have = read_up_to(reader.file(), &mut head, offset, len)?;
+    let claimed = frame_bytes(head.get(..have).unwrap_or_default())
+        .and_then(|(_, bytes)| offset.checked_add(bytes))
+        .filter(|end| *end <= len);
+    Ok(match claimed {
+        Some(end) if reader.is_boundary(end)? => end,
+        _ => entry_behind.unwrap_or(len),
+    })
+}
+
 /// Reasons where the report says whether entries lie behind, though the verdict does not need it.
 fn tells_of_entries(reason: &Reason) -> bool {
     matches!(reason, Reason::AfterEndMark { .. })
 }
 
-fn too_large(storage: &dyn Storage, file: &SegmentFile, offset: u64, bytes: u64) -> Error {
+pub(crate) fn too_large(storage: &dyn Storage, file: &SegmentFile, offset: u64, bytes: u64) -> Error {
     Error::new(
         ErrorKind::TooLarge,
         format!("a valid entry of {bytes} bytes is above the reading limit"),
@@ -445,6 +454,6 @@ fn too_large(storage: &dyn Storage, file: &SegmentFile, offset: u64, bytes: u64)
     .with_position(Position { segment: file.number, offset })
 }
 
-fn read_error(storage: &dyn Storage, file: &SegmentFile, error: io::Error) -> Error {
+pub(crate) fn read_error(storage: &dyn Storage, file: &SegmentFile, error: io::Error) -> Error {
     Error::file("read", storage.path(&file.name), error)
 }
