@@ -64,6 +64,9 @@ pub(crate) struct DumpArgs {
     /// Go on past faults to the next whole entry; every gap is reported, and the exit code is still 1
     #[arg(long)]
     pub(crate) skip_damaged: bool,
+    /// Go on printing entries as they are written, until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// What reading may allocate
     #[command(flatten)]
     pub(crate) limit: EntryLimit,
@@ -249,8 +252,13 @@ Text, one line a sample; a reference without a series read so far stands as {ref
 Malformed entries (whole, but not decodable) are reported on standard error and skipped; alone they
 leave the exit code at 0.
 
+With --follow, waits for more at the end of the log and never ends by itself: interrupt it, or close the
+pipe. What is unfinished at the very end is waited for. A fault ends it (exit code 1) unless --skip-damaged
+is given. Where the log was truncated, cut or rewritten below the reader, that is said on standard error.
+
 Example:
-  wal dump data/wal --format text | tail";
+  wal dump data/wal --format text | tail
+  wal dump data/wal --follow";
 
 const VERIFY_HELP: &str = "\
 Exit code 0 if the verdict is clean, 1 if it is torn, damaged or unsupported. Malformed entries are

@@ -58,6 +58,6 @@ pub(crate) fn say_trimmed(dir: &Path, report: &RecoveryReport) {
 }
 
 /// A place in a log as file and offset.
-fn at(dir: &Path, position: Position) -> String {
+pub(crate) fn at(dir: &Path, position: Position) -> String {
     format!("{}: offset {}", segment_file(dir, position.segment).display(), position.offset)
 }

@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::exit::Failure;
 
 /// Standard output through one large buffer.
@@ -18,6 +20,14 @@ pub(crate) fn output() -> Result<Output, Failure> {
     let stdout = io::stdout();
     let descriptor = stdout.as_fd().try_clone_to_owned().map_err(Failure::output)?;
     Ok(BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, File::from(descriptor)))
+}
+
+/// Whether whoever read this output has closed the pipe. Does not block.
+pub(crate) fn is_closed(output: &File) -> bool {
+    // Errors are told whatever is asked for.
+    let mut asked = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    let gone = |told: PollFlags| told.contains(PollFlags::POLLERR);
+    poll(&mut asked, PollTimeout::ZERO).is_ok() && asked.iter().any(|fd| fd.revents().is_some_and(gone))
 }
 
 /// Prints a report in one go; that nobody reads it to its end changes nothing about what it reports.

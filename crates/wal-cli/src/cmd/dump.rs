@@ -1,8 +1,12 @@
-//! `wal dump`: every entry in order, up to the first fault.
+//! `wal dump`: every entry in order, up to the first fault; with `--follow` also those to come.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::time::Duration;
 
-use wal_engine::{ReadEvent, ReadOptions, Verdict, WalReader};
+use wal_engine::{
+    Fault, FollowEvent, FollowOptions, Follower, LogEntry, Position, ReadEvent, ReadOptions, Verdict,
+    WalReader,
+};
 
 use crate::args::{DumpArgs, Format};
 use crate::exit::{self, Failure, Outcome};
@@ -14,7 +18,7 @@ use crate::{faults, json_out};
 pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
     place::existing_dir(&args.dir)?;
     let mut out = place::output()?;
-    let outcome = print(args, &mut out);
+    let outcome = if args.follow { follow(args, &mut out) } else { print(args, &mut out) };
     match out.flush() {
         // An error of the log weighs more than one of a pipe that it was being printed to.
         Err(error) if outcome.is_ok() => Err(Failure::output(error)),
@@ -31,7 +35,7 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
         options = options.from(position);
     }
     let mut reader = WalReader::open(dir, options).map_err(|error| Failure::engine(dir, &error))?;
-    let mut text = TextDump::default();
+    let mut printer = Printer::new(args);
     let mut outcome = Outcome::Done;
     loop {
         let event = match reader.next() {
@@ -44,11 +48,7 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
             }
         };
         match event {
-            ReadEvent::Entry(entry) => match args.format {
-                Format::Ndjson => json_out::entry(out, &entry),
-                Format::Text => text.entry(out, &entry),
-            }
-            .map_err(Failure::output)?,
+            ReadEvent::Entry(entry) => printer.entry(out, &entry).map_err(Failure::output)?,
             ReadEvent::Malformed { at, error } => {
                 out.flush().map_err(Failure::output)?;
                 exit::say(faults::malformed(dir, at, &error));
@@ -62,14 +62,101 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
             }
             ReadEvent::Fault(fault) => {
                 out.flush().map_err(Failure::output)?;
-                let beyond = match fault.verdict {
-                    Verdict::Damaged => "; `wal dump --skip-damaged` prints what lies beyond",
-                    _ => "",
-                };
-                exit::say(faults::fault(dir, &fault) + &faults::next_step(dir, &fault) + beyond);
+                say_fault(args, &fault);
                 outcome = Outcome::LogAtFault;
             }
             _ => {}
         }
     }
 }
+
+/// Prints the log and what is added to it. Ends at a fault, or when nobody reads the output any more.
+fn follow(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
+    let dir = &args.dir;
+    let mut options = FollowOptions::default().entry_bytes_max(args.limit.entry_limit);
+    if let Some(position) = args.from {
+        options = options.from(position);
+    }
+    let failed = |error| Failure::engine(dir, &error);
+    let mut follower = Follower::open(dir, options).map_err(failed)?;
+    let mut printer = Printer::new(args);
+    // What there is goes out before a wait begins: entries that come together are written together.
+    let mut timeout = Some(Duration::ZERO);
+    loop {
+        let event = match follower.next(timeout) {
+            Ok(event) => event,
+            Err(error) => {
+                out.flush().map_err(Failure::output)?;
+                return Err(failed(error));
+            }
+        };
+        match event {
+            Some(FollowEvent::Entry(entry)) => {
+                printer.entry(out, &entry).map_err(Failure::output)?;
+                timeout = Some(Duration::ZERO);
+                continue;
+            }
+            None => {
+                out.flush().map_err(Failure::output)?;
+                timeout = Some(CLOSED_PIPE_CHECK);
+                if place::is_closed(out.get_ref()) {
+                    return Err(Failure::ClosedPipe);
+                }
+                continue;
+            }
+            _ => out.flush().map_err(Failure::output)?,
+        }
+        match event {
+            Some(FollowEvent::Malformed { at, error }) => exit::say(faults::malformed(dir, at, &error)),
+            Some(FollowEvent::Fault(fault)) => {
+                say_fault(args, &fault);
+                if !args.skip_damaged {
+                    return Ok(Outcome::LogAtFault);
+                }
+            }
+            Some(FollowEvent::Moved { asked, now }) => say_moved(args, asked, now, "what lay here is gone"),
+            Some(FollowEvent::Rewound { asked, now }) => {
+                say_moved(args, asked, now, "the log ends before this, or differs");
+            }
+            Some(FollowEvent::Rewritten { asked, now }) => {
+                say_moved(args, asked, now, "the segment was written anew");
+            }
+            _ => {}
+        }
+        timeout = Some(Duration::ZERO);
+    }
+}
+
+/// Prints entries in the form asked for.
+struct Printer {
+    format: Format,
+    text: TextDump,
+}
+
+impl Printer {
+    fn new(args: &DumpArgs) -> Self {
+        Self { format: args.format, text: TextDump::default() }
+    }
+
+    fn entry(&mut self, out: &mut Output, entry: &LogEntry<'_>) -> io::Result<()> {
+        match self.format {
+            Format::Ndjson => json_out::entry(out, entry),
+            Format::Text => self.text.entry(out, entry),
+        }
+    }
+}
+
+fn say_fault(args: &DumpArgs, fault: &Fault) {
+    let beyond = match fault.verdict {
+        Verdict::Damaged if !args.skip_damaged => "; `wal dump --skip-damaged` prints what lies beyond",
+        _ => "",
+    };
+    exit::say(faults::fault(&args.dir, fault) + &faults::next_step(&args.dir, fault) + beyond);
+}
+
+fn say_moved(args: &DumpArgs, asked: Position, now: Position, what: &str) {
+    exit::say(format_args!("{}: {what}; going on at {now}", faults::at(&args.dir, asked)));
+}
+
+/// How often to look whether anyone still reads the output, while nothing is written to it.
+const CLOSED_PIPE_CHECK: Duration = Duration::from_secs(1);
