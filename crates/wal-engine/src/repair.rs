@@ -146,7 +146,7 @@ impl RepairPlan {
             // DURABILITY: repair-cut. Bytes behind the cut are gone for good only after this sync; until
             // then the next open finds the same fault and cuts again.
             file.set_len(*at).map_err(failed)?;
-            file.sync().map_err(failed)?;
+            file.sync().map_err(|error| failed(error).of_sync())?;
         }
         self.cut = None;
         Ok(())
@@ -211,5 +211,7 @@ pub(crate) fn remove_if_there(storage: &dyn Storage, name: &str) -> Result<(), F
 }
 
 pub(crate) fn sync(storage: &dyn Storage, folder: Folder) -> Result<(), FileError> {
-    storage.sync_folder(folder).map_err(|error| FileError::new("sync the directory", storage.path(""), error))
+    storage
+        .sync_folder(folder)
+        .map_err(|error| FileError::new("sync the directory", storage.path(""), error).of_sync())
 }

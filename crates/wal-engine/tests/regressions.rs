@@ -146,3 +146,21 @@ fn a_position_that_was_durable_is_never_given_again() {
     assert!(Position::new(1, len) < wal.log_samples(&[sample(9)]).unwrap());
     wal.close().unwrap();
 }
+
+#[test]
+fn a_full_disk_that_a_sync_of_the_repair_reports_is_not_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    common::written(dir.path(), 0..10, WalOptions::default());
+    std::fs::remove_file(dir.path().join("durable")).unwrap();
+    let (name, len) = segments(dir.path())[0].clone();
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join(&name)).unwrap();
+    file.set_len(len - 3).unwrap();
+    let disk = FaultyDisk::new(dir.path());
+    let faults = Arc::clone(&disk.faults);
+    faults.fail_named(Call::Sync, &name, 28);
+    let error = Wal::open_storage(Arc::new(disk), WalOptions::default()).unwrap().replay(&mut ()).err();
+    assert_eq!(error.unwrap().kind(), ErrorKind::Io);
+    let syncs = faults.journal.lock().iter().filter(|call| **call == format!("Sync {name}")).count();
+    assert_eq!(syncs, 1);
+    assert_eq!(open(dir.path(), WalOptions::default()).1.values(), values(0..9));
+}

@@ -12,13 +12,22 @@ pub struct FileError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
+    of_sync: bool,
 }
 
 impl FileError {
     /// `action` completes the sentence "cannot ... FILE".
     #[must_use]
     pub fn new(action: &'static str, path: PathBuf, source: io::Error) -> Self {
-        Self { action, path, source }
+        Self { action, path, source, of_sync: false }
+    }
+
+    /// The operation was a sync: whatever the operating system answered, it must not be asked again, so
+    /// it is no full disk that room can mend.
+    #[must_use]
+    pub fn of_sync(mut self) -> Self {
+        self.of_sync = true;
+        self
     }
 
     /// What was tried, as a verb.
@@ -39,10 +48,10 @@ impl FileError {
         &self.source
     }
 
-    /// Whether space or quota ran out: the one failure that time can mend.
+    /// Whether space or quota ran out: the one failure that time can mend, unless a sync said so.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        is_disk_full(&self.source)
+        !self.of_sync && is_disk_full(&self.source)
     }
 }
 
@@ -62,6 +71,7 @@ mod tests {
         let error = FileError::new("write to", PathBuf::from("/log/000001"), cause);
         assert!(error.is_disk_full());
         assert!(error.to_string().starts_with("cannot write to /log/000001: No space left"));
+        assert!(!error.of_sync().is_disk_full(), "a failed sync is never asked again");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Storage for OsStorage {
             }
         }
         let mut listed = Vec::new();
-        for entry in fs::read_dir(&path)? {
+        for entry in retry(|| fs::read_dir(&path))? {
             let entry = entry?;
             let Some(found) = metadata_unless_gone(&entry)? else { continue };
             let kind = match found.file_type() {
@@ -260,7 +260,8 @@ impl StorageFile for OsFile {
     }
 }
 
-fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+/// Takes an interrupted call up again: a signal is none of the log's business.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
