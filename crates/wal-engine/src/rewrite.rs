@@ -212,31 +212,24 @@ impl<'a> Run<'a> {
         // What does not decode may still be a series to someone: it is kept as it is.
         let Ok(batch) = SeriesPayload::check(entry.payload) else { return self.put_whole(entry) };
         let mut payload = Vec::new();
-        let mut stats = SegmentStats { entries: 1, ..SegmentStats::default() };
-        let (mut kept, mut dropped) = (0, 0);
+        let mut refs = Vec::new();
+        let mut dropped = 0;
         for series in batch.iter() {
             if !keep(series.series_ref) {
                 dropped += 1;
                 continue;
             }
-            kept += 1;
-            let one = std::iter::once(series.series_ref);
-            stats.add_series(one);
             payload.extend_from_slice(&series.series_ref.0.to_be_bytes());
             varint::put_uvarint(&mut payload, series.labels.len() as u64);
             payload.extend_from_slice(series.labels.raw());
+            refs.push(series.series_ref);
         }
-        stats.entries = 1;
+        let mut stats = SegmentStats::default();
+        let kept = refs.len() as u64;
+        stats.add_series(refs.into_iter());
         self.tally.series_kept += kept;
         self.tally.series_dropped += dropped;
-        match (kept, dropped) {
-            (_, 0) => self.put_entry(entry, &stats),
-            (0, _) => {
-                self.tally.entries_dropped += 1;
-                Ok(())
-            }
-            _ => self.put_payload(entry, &payload, &stats),
-        }
+        self.put_kept(entry, &payload, &stats, kept, dropped)
     }
 
     fn sift_deletes(
@@ -264,13 +257,26 @@ impl<'a> Run<'a> {
         stats.add_deletes(rows.into_iter());
         self.tally.deletes_kept += kept;
         self.tally.deletes_dropped += dropped;
+        self.put_kept(entry, &payload, &stats, kept, dropped)
+    }
+
+    /// Puts what is kept of an entry's items: the entry as it is when that is all of them, nothing when
+    /// it is none.
+    fn put_kept(
+        &mut self,
+        entry: &Entry<'_>,
+        payload: &[u8],
+        stats: &SegmentStats,
+        kept: u64,
+        dropped: u64,
+    ) -> Result<()> {
         match (kept, dropped) {
-            (_, 0) => self.put_entry(entry, &stats),
+            (_, 0) => self.put_entry(entry, stats),
             (0, _) => {
                 self.tally.entries_dropped += 1;
                 Ok(())
             }
-            _ => self.put_payload(entry, &payload, &stats),
+            _ => self.put_payload(entry, payload, stats),
         }
     }
 
