@@ -1,0 +1,29 @@
+//! `wal`: looks into, verifies, repairs, fills, truncates and measures a write-ahead log.
+//!
+//! The contract of every command (what goes to which stream, which exit code means what) is in the
+//! help texts of [`args`]; the shapes of the machine-readable output are in [`json_out`]. It is a library
+//! so that the fuzzer reaches the parser of `import`; the program calls [`main`] and nothing else.
+
+mod args;
+mod cmd;
+mod exit;
+mod faults;
+pub mod fuzzing;
+mod json_in;
+mod json_lex;
+mod json_out;
+mod place;
+mod progress;
+mod table;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Parses the arguments of the process, runs the command, and turns its result into an exit code. Blocks as
+/// long as the command does.
+#[must_use]
+pub fn main() -> ExitCode {
+    exit::finish(cmd::run(args::Args::parse()))
+}
