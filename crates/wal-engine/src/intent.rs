@@ -99,6 +99,12 @@ pub fn load(storage: &dyn Storage) -> io::Result<Vec<IntentStep>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    // Nearly always there is none, and then the first bytes tell.
+    let mut head = [0; HEAD_BYTES];
+    let have = read_up_to(&*file, &mut head, 0, FILE_BYTES as u64)?;
+    if !head.get(..have).unwrap_or_default().starts_with(&MAGIC) {
+        return Ok(Vec::new());
+    }
     let mut bytes = vec![0; FILE_BYTES];
     let have = read_up_to(&*file, &mut bytes, 0, FILE_BYTES as u64)?;
     Ok(decode(bytes.get(..have).unwrap_or_default()).unwrap_or_default())

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use wal_segment::dir::segment_name;
 use wal_segment::os::QUARANTINE_FOLDER;
-use wal_segment::storage::{read_up_to, write_all_at};
+use wal_segment::storage::{piece_buffer, read_up_to, write_all_at};
 use wal_segment::{
     Access, FileError, FileKind, Folder, LockAttempt, Modes, OsStorage, Replace, Storage, StorageFile,
 };
@@ -163,14 +163,14 @@ pub(crate) fn save_part(
     Ok(Quarantined { name: target, segment: number, offset: range.start, bytes })
 }
 
-/// Copies bytes between files, through a buffer of fixed size.
+/// Copies bytes between files, through a buffer of bounded size.
 pub(crate) fn copy_range(
     source: &dyn StorageFile,
     range: std::ops::Range<u64>,
     target: &dyn StorageFile,
     at: u64,
 ) -> io::Result<()> {
-    let mut buffer = vec![0_u8; COPY_BYTES];
+    let mut buffer = piece_buffer(range.start, range.end, COPY_BYTES);
     let (mut from, mut to) = (range.start, at);
     while from < range.end {
         let have = read_up_to(source, &mut buffer, from, range.end)?;

@@ -4,7 +4,7 @@ use std::io;
 
 use wal_format::{HeaderFault, SegmentHeader, all_zero, layout};
 
-use crate::storage::{StorageFile, read_up_to};
+use crate::storage::{StorageFile, piece_buffer, read_up_to};
 use crate::verdict::Reason;
 
 /// Bytes looked at in one go while checking that a file holds nothing but zeros.
@@ -43,7 +43,7 @@ pub fn check(file: &dyn StorageFile, len: u64) -> io::Result<Option<Reason>> {
 /// # Errors
 /// When the file cannot be read.
 pub fn first_nonzero(file: &dyn StorageFile, from: u64, len: u64) -> io::Result<Option<u64>> {
-    let mut buffer = vec![0_u8; ZERO_CHECK_BYTES];
+    let mut buffer = piece_buffer(from, len, ZERO_CHECK_BYTES);
     let mut offset = from;
     while offset < len {
         let have = read_up_to(file, &mut buffer, offset, len)?;

@@ -6,7 +6,7 @@ use wal_format::{Entry, EntryEnd, EntryKind, Progress, Resync, Step, checksum, l
 
 use crate::header::first_nonzero;
 use crate::map::MappedWindow;
-use crate::storage::{StorageFile, read_up_to};
+use crate::storage::{StorageFile, piece_buffer, read_up_to};
 use crate::verdict::Reason;
 
 /// Bytes read in one go.
@@ -272,7 +272,7 @@ impl SegmentReader {
     /// When the file cannot be read.
     pub fn search(&self, from: u64) -> io::Result<Search> {
         let mut resync = Resync::new(from, self.len);
-        let mut buffer = vec![0_u8; READ_BYTES];
+        let mut buffer = piece_buffer(from, self.len, READ_BYTES);
         let mut at = from;
         loop {
             let have = read_up_to(&*self.file, &mut buffer, at, self.len)?;
@@ -373,7 +373,7 @@ impl SegmentReader {
     fn oversize(&mut self, frame: u64) -> io::Result<Advance> {
         let offset = self.offset;
         let covered_end = offset + frame - as_u64(layout::CHECKSUM_BYTES);
-        let mut buffer = vec![0_u8; READ_BYTES];
+        let mut buffer = piece_buffer(offset, covered_end, READ_BYTES);
         let mut kind = None;
         let mut computed = checksum::crc32c(&[]);
         let mut at = offset;

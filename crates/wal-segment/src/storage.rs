@@ -194,6 +194,13 @@ pub fn read_up_to(file: &dyn StorageFile, buffer: &mut [u8], offset: u64, len: u
     Ok(have)
 }
 
+/// A buffer of zeros for reading from one offset to another in pieces of at most `bytes_max`: never
+/// larger than what there is to read.
+#[must_use]
+pub fn piece_buffer(from: u64, to: u64, bytes_max: usize) -> Vec<u8> {
+    vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(bytes_max)]
+}
+
 /// Writes all bytes, however many calls that takes.
 ///
 /// # Errors
