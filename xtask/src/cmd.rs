@@ -26,9 +26,14 @@ const COMMAND_TIME_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// Runs to the end, or to the end of its time, with its output going to ours.
 pub(crate) fn run(command: &mut Command) -> Outcome {
+    run_within(command, COMMAND_TIME_MAX)
+}
+
+/// The same with another limit, for what is asked to take long.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Outcome {
     println!("    $ {}", line(command));
     let mut child = command.spawn().map_err(|e| not_started(command, &e))?;
-    let deadline = Instant::now() + COMMAND_TIME_MAX;
+    let deadline = Instant::now() + limit;
     let status = loop {
         match child.try_wait().map_err(|e| not_started(command, &e))? {
             Some(status) => break status,
@@ -36,7 +41,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
                 // Its own children end when they find their pipes closed, or with the machine.
                 let _ = child.kill();
                 let _ = child.wait();
-                let minutes = COMMAND_TIME_MAX.as_secs() / 60;
+                let minutes = limit.as_secs() / 60;
                 return Err(format!("`{}` was ended after {minutes} minutes", line(command)));
             }
             None => std::thread::park_timeout(Duration::from_millis(20)),

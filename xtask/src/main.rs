@@ -23,6 +23,7 @@ mod layers;
 mod links;
 mod ndjson;
 mod prom;
+mod sim;
 mod synthetic;
 mod tables;
 mod tidy;
@@ -37,7 +38,7 @@ struct Verb {
     run: fn(&Repo, &[String]) -> Outcome,
 }
 
-const VERBS: [Verb; 12] = [
+const VERBS: [Verb; 13] = [
     Verb { name: "fmt", help: "formatting, checked", run: ci::fmt },
     Verb { name: "lint", help: "clippy on every target, warnings denied", run: ci::lint },
     Verb { name: "doc", help: "rustdoc of every crate, warnings denied", run: ci::doc },
@@ -56,6 +57,11 @@ const VERBS: [Verb; 12] = [
         name: "crash",
         help: "the tool killed and refused system calls; [kills|errors] [--long] [--seed S]",
         run: crash::run,
+    },
+    Verb {
+        name: "sim",
+        help: "power loss on the simulated disk; [--long] [--states N] [--seed S] [--schedule FILE]",
+        run: sim::run,
     },
     Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
 ];

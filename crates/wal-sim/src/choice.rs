@@ -62,10 +62,7 @@ impl Ways {
     /// The picks to try for these units: everything when there are few, else nothing lost, everything
     /// lost, and draws of several kinds.
     pub fn of(&self, units: &[Unit], rng: &mut Rng) -> Vec<Vec<Pick>> {
-        let mut product = 1_usize;
-        for unit in units {
-            product = product.saturating_mul(unit.count(self.garbage));
-        }
+        let product = self.count(units);
         if product <= self.all_up_to {
             return self.every(units, product);
         }
@@ -81,6 +78,12 @@ impl Ways {
         ways
     }
 
+    /// How many ways there are in all.
+    #[must_use]
+    pub fn count(&self, units: &[Unit]) -> usize {
+        units.iter().fold(1, |product, unit| product.saturating_mul(unit.count(self.garbage)))
+    }
+
     fn every(&self, units: &[Unit], product: usize) -> Vec<Vec<Pick>> {
         let mut ways = vec![Vec::with_capacity(units.len()); product];
         let mut repeat = 1;
@@ -94,7 +97,11 @@ impl Ways {
         ways
     }
 
-    fn draw(&self, units: &[Unit], rng: &mut Rng) -> Vec<Pick> {
+    /// One draw.
+    pub fn draw(&self, units: &[Unit], rng: &mut Rng) -> Vec<Pick> {
+        if units.is_empty() {
+            return Vec::new();
+        }
         // One coin for all would never lose a single sector out of fifty.
         let style = rng.below(5);
         let odd = rng.below(units.len());

@@ -65,6 +65,12 @@ impl Disk {
         self.fingerprint_of(|name| wal_segment::dir::segment_number(name).is_some())
     }
 
+    /// The same for one file; `None` when there is none.
+    #[must_use]
+    pub fn file_fingerprint(&self, name: &str) -> Option<u64> {
+        Some(self.files.get(self.names.live.get(name)?)?.fingerprint(0))
+    }
+
     /// What readers see under a name.
     #[must_use]
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {

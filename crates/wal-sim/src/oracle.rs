@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::block::mix;
+
 /// What was appended, and how much of it is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Story<T> {
@@ -17,11 +19,13 @@ struct Story<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oracle<T> {
     stories: Vec<Story<T>>,
+    /// So many of the stories, the last ones, are what a truncation makes of the others if all goes well.
+    complete: usize,
 }
 
 impl<T> Default for Oracle<T> {
     fn default() -> Self {
-        Self { stories: vec![Story { entries: Vec::new(), durable: 0 }] }
+        Self { stories: vec![Story { entries: Vec::new(), durable: 0 }], complete: 1 }
     }
 }
 
@@ -30,7 +34,7 @@ impl<T: Clone + PartialEq + Debug> Oracle<T> {
     #[must_use]
     pub fn exactly(entries: Vec<T>) -> Self {
         let durable = entries.len();
-        Self { stories: vec![Story { entries, durable }] }
+        Self { stories: vec![Story { entries, durable }], complete: 1 }
     }
 
     /// An entry is about to be appended.
@@ -57,20 +61,35 @@ impl<T: Clone + PartialEq + Debug> Oracle<T> {
     /// From now on the log may be this one instead: what is left of the entries, each kept, changed or
     /// dropped. What was durable stays so.
     pub fn may_become(&mut self, change: impl Fn(&T) -> Option<T>) {
+        self.may_become_one_of(std::slice::from_ref(&change));
+    }
+
+    /// The same where something may be left half done, as a truncation may be on a full disk: from now on
+    /// the log may be any of these. The last one is the whole.
+    pub fn may_become_one_of(&mut self, changes: &[impl Fn(&T) -> Option<T>]) {
         let mut fresh: Vec<Story<T>> = Vec::new();
-        for story in &self.stories {
-            let (durable, later) = story.entries.split_at(story.durable.min(story.entries.len()));
-            let mut entries: Vec<T> = durable.iter().filter_map(&change).collect();
-            let durable = entries.len();
-            entries.extend(later.iter().filter_map(&change));
-            fresh.push(Story { entries, durable });
+        for change in changes {
+            fresh.extend(self.stories.iter().map(|story| story.changed(change)));
         }
+        self.complete = self.stories.len();
         self.stories.append(&mut fresh);
     }
 
     /// The log is what it could become last.
     pub fn has_become(&mut self) {
-        self.stories.drain(..self.stories.len() / 2);
+        self.stories.drain(..self.stories.len().saturating_sub(self.complete));
+    }
+
+    /// All entries, of the last of the stories.
+    #[must_use]
+    pub fn entries(&self) -> &[T] {
+        self.stories.last().map_or(&[], |story| &story.entries)
+    }
+
+    /// Whether everything appended is durable.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.stories.iter().all(|story| story.durable == story.entries.len())
     }
 
     /// Judges what came back.
@@ -88,10 +107,22 @@ impl<T: Clone + PartialEq + Debug> Oracle<T> {
         Err(problems.join("; or "))
     }
 
-    /// Numbers that tell this oracle from another, for one that visits each disk once.
+    /// A number that tells this oracle from another of the same history, for one that visits each disk once.
     #[must_use]
-    pub fn shape(&self) -> Vec<(usize, usize)> {
-        self.stories.iter().map(|story| (story.entries.len(), story.durable)).collect()
+    pub fn shape_number(&self) -> u64 {
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let each = self.stories.iter();
+        each.fold(0, |hash, story| mix(mix(hash, number(story.entries.len())), number(story.durable)))
+    }
+}
+
+impl<T: Clone> Story<T> {
+    fn changed(&self, change: impl Fn(&T) -> Option<T>) -> Self {
+        let (durable, later) = self.entries.split_at(self.durable.min(self.entries.len()));
+        let mut entries: Vec<T> = durable.iter().filter_map(&change).collect();
+        let durable = entries.len();
+        entries.extend(later.iter().filter_map(&change));
+        Self { entries, durable }
     }
 }
 
@@ -100,16 +131,16 @@ impl<T: PartialEq + Debug> Story<T> {
         if found.len() < self.durable {
             let lost = &self.entries.get(found.len());
             return Err(format!(
-                "{} entries are durable, {} came back; the first lost: {lost:?}",
+                "lost: {} entries are durable, {} came back; the first lost: {lost:?}",
                 self.durable,
                 found.len()
             ));
         }
         for (index, entry) in found.iter().enumerate() {
             match self.entries.get(index) {
-                None => return Err(format!("entry {index} was never appended: {entry:?}")),
+                None => return Err(format!("invented: entry {index} was never appended: {entry:?}")),
                 Some(wanted) if wanted != entry => {
-                    return Err(format!("entry {index} should be {wanted:?}, is {entry:?}"));
+                    return Err(format!("reordered: entry {index} should be {wanted:?}, is {entry:?}"));
                 }
                 Some(_) => {}
             }
@@ -158,5 +189,19 @@ mod tests {
         oracle.has_become();
         assert!(oracle.check(&[1, 2, 3]).is_err());
         assert!(oracle.check(&[3]).is_ok());
+    }
+
+    #[test]
+    fn a_truncation_that_may_stop_half_way_is_one_of_its_parts() {
+        let mut oracle = oracle();
+        let without = |gone: &'static [u32]| move |n: &u32| (!gone.contains(n)).then_some(*n);
+        oracle.may_become_one_of(&[without(&[1]), without(&[2]), without(&[1, 2])]);
+        for found in [[1, 2, 3].as_slice(), &[2, 3], &[1, 3, 4], &[3]] {
+            assert!(oracle.check(found).is_ok(), "{found:?}");
+        }
+        assert!(oracle.check(&[1, 2]).is_err());
+        oracle.has_become();
+        assert_eq!(oracle.entries(), [3, 4]);
+        assert!(!oracle.is_durable());
     }
 }

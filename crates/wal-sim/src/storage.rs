@@ -26,6 +26,7 @@ struct Running {
     watcher: Option<Watcher>,
     locked: bool,
     off: bool,
+    changes: usize,
 }
 
 impl fmt::Debug for SimDisk {
@@ -39,7 +40,14 @@ impl SimDisk {
     #[must_use]
     pub fn new(disk: Disk) -> Self {
         let faults = Faults::default();
-        Self(Arc::new(Mutex::new(Running { disk, faults, watcher: None, locked: false, off: false })))
+        Self(Arc::new(Mutex::new(Running {
+            disk,
+            faults,
+            watcher: None,
+            locked: false,
+            off: false,
+            changes: 0,
+        })))
     }
 
     /// A copy of what the disk holds, pending changes included.
@@ -82,6 +90,13 @@ impl SimDisk {
         self.running().faults.count(call)
     }
 
+    /// How many calls that change the disk there were: the number of the next one, as a
+    /// [`Crash`](crate::Crash) counts them.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.running().changes
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,11 +115,12 @@ impl Running {
         if self.off {
             return Err(io::Error::from_raw_os_error(5));
         }
-        if !matches!(call, Call::Open | Call::List | Call::Read)
-            && let Some(mut watcher) = self.watcher.take()
-        {
-            watcher(&self.disk);
-            self.watcher = Some(watcher);
+        if !matches!(call, Call::Open | Call::List | Call::Read) {
+            self.changes += 1;
+            if let Some(mut watcher) = self.watcher.take() {
+                watcher(&self.disk);
+                self.watcher = Some(watcher);
+            }
         }
         Ok(self.faults.next(call))
     }

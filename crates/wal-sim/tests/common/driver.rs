@@ -1,14 +1,13 @@
 //! The driver: power loss at every call, in many ways, recovery after each, and again within that.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wal_engine::{RecoveryMode, WalOptions};
-use wal_sim::{Crash, Defect, Disk, Oracle, Pick, Rng, Schedule, Unit, Ways};
+use wal_sim::{Crash, Defect, Pick, Rng, Schedule, Unit, Ways};
 
-use super::entry::Entry;
 use super::history::History;
 use super::run::{Moment, Run};
+use super::totals::Totals;
 
 /// How much is tried.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +20,10 @@ pub struct Effort {
     pub nest_one_in: usize,
     /// So many of them.
     pub nested_moments: usize,
-    /// One recovery in so many is done twice.
-    pub twice_one_in: usize,
-    /// How deep crashes nest: 1 is none within a recovery.
+    /// How deep such crashes nest: 1 is none within a recovery.
     pub depth: usize,
+    /// How many lives a log has at most, each but the last ended by power loss.
+    pub lives: usize,
     /// Stops when so many states were tried.
     pub states_max: u64,
 }
@@ -37,41 +36,21 @@ impl Effort {
             nested: Ways { all_up_to: 8, drawn: 4, garbage: true },
             nest_one_in: 8,
             nested_moments: 12,
-            twice_one_in: 2,
             depth: 3,
+            lives: 5,
             states_max: u64::MAX,
         }
     }
-}
 
-/// What was tried.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    /// Distinct durable images that a log was opened on.
-    pub states: u64,
-    /// Of these, within a recovery or what follows it.
-    pub nested: u64,
-    /// Of these, from histories with rotation or truncation, or in need of repair.
-    pub structural: u64,
-    /// Processes that died while the machine went on.
-    pub killed: u64,
-    /// Logs opened.
-    pub opened: u64,
-    /// Recoveries that repaired something.
-    pub repaired: u64,
-    /// Recoveries that called a torn tail damage, as they may when no mark tells the two apart.
-    pub called_damage: u64,
-}
-
-impl Totals {
-    pub fn add(&mut self, other: &Self) {
-        self.states += other.states;
-        self.nested += other.nested;
-        self.structural += other.structural;
-        self.killed += other.killed;
-        self.opened += other.opened;
-        self.repaired += other.repaired;
-        self.called_damage += other.called_damage;
+    /// For a long run with optimisation: up to so many states of one history.
+    pub fn long(states_max: u64) -> Self {
+        Self {
+            outer: Ways { all_up_to: 256, drawn: 24, garbage: true },
+            nested: Ways { all_up_to: 16, drawn: 6, garbage: true },
+            nested_moments: 24,
+            states_max,
+            ..Self::short()
+        }
     }
 }
 
@@ -88,11 +67,12 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// Tries histories, and remembers which images it has seen of each.
 pub struct Driver {
     pub effort: Effort,
     pub totals: Totals,
     pub defect: Defect,
-    seen: HashSet<u64>,
+    seen: HashSet<(u64, u64)>,
     rng: Rng,
 }
 
@@ -107,17 +87,23 @@ impl Driver {
     /// Tries a history: power loss at each of its moments.
     pub fn try_history(&mut self, history: &History) -> Outcome {
         let schedule = Schedule { history: history.name.clone(), crashes: Vec::new() };
-        let moments = moments_of(history, self.defect)
+        let moments = guarded(|| moments_of(history, self.defect))
             .map_err(|what| Box::new(Failure { schedule: schedule.clone(), what }))?;
+        // What was seen of other histories has other entries or other options behind it.
+        self.seen.clear();
+        let enough = self.totals.states.saturating_add(self.effort.states_max);
         let ways = self.effort.outer;
         // In any order, so that a run that stops early has not only seen beginnings.
         for at in self.rng.shuffled(moments.len()) {
             let moment = &moments[at];
-            self.try_moment(history, &schedule, at, moment, ways)?;
+            self.totals.moments += 1;
+            let all = ways.count(&moment.disk.units()) <= ways.all_up_to;
+            self.totals.moments_in_full += u64::from(all);
+            self.try_moment(history, &schedule, at, moment, ways, enough)?;
             let mut schedule = schedule.clone();
             schedule.crashes.push(Crash { at, picks: None });
-            self.kill(history, moment).map_err(|what| Box::new(Failure { schedule, what }))?;
-            if self.is_enough() {
+            guarded(|| self.kill(history, moment)).map_err(|what| Box::new(Failure { schedule, what }))?;
+            if enough <= self.totals.states {
                 break;
             }
         }
@@ -127,16 +113,15 @@ impl Driver {
     /// The process dies and the machine does not: another goes on with what the cache shows, of which
     /// nothing needs to be on the disk, and then the power fails.
     fn kill(&mut self, history: &History, moment: &Moment) -> Result<(), String> {
-        let options = options_at(history, 1);
-        let mut run = Run::new(moment.disk.clone(), moment.oracle.clone(), &options, self.defect);
+        let mut run = Run::new(moment.clone(), &history.options_at(1), self.defect);
         run.open()?;
         self.totals.killed += 1;
         self.totals.opened += 2;
-        reopen(go_on(&mut run, history, 1, false)?, history, 1, self.defect)
-    }
-
-    fn is_enough(&self) -> bool {
-        self.effort.states_max <= self.totals.states
+        run.go_on(&history.more(1))?;
+        let Moment { disk, promise } = run.moment();
+        let picks = all_or_none(&disk.units(), false);
+        let left = Moment { disk: disk.after_power_loss(&picks), promise };
+        reopen(left, history, 2, self.defect)
     }
 
     fn try_moment(
@@ -146,121 +131,109 @@ impl Driver {
         at: usize,
         moment: &Moment,
         ways: Ways,
+        enough: u64,
     ) -> Outcome {
         for picks in ways.of(&moment.disk.units(), &mut self.rng) {
-            if self.is_enough() {
+            if enough <= self.totals.states {
                 return Ok(());
             }
             let disk = moment.disk.after_power_loss(&picks);
-            if !self.is_new(&disk, &moment.oracle, history) {
-                continue;
+            let left = Moment { disk, promise: moment.promise.clone() };
+            if self.is_new(&left) {
+                self.state(history, &with_crash(before, at, picks), left, enough)?;
             }
-            let mut schedule = before.clone();
-            schedule.crashes.push(Crash { at, picks: Some(picks) });
-            self.totals.states += 1;
-            self.totals.nested += u64::from(1 < schedule.crashes.len());
-            self.recover(history, &schedule, disk, moment.oracle.clone())?;
         }
         Ok(())
     }
 
-    /// Opens the log that a crash left and goes on with it; by turns with crashes within that, or with
-    /// closer looks at what it comes to.
-    fn recover(
-        &mut self,
-        history: &History,
-        schedule: &Schedule,
-        disk: Disk,
-        oracle: Oracle<Entry>,
-    ) -> Outcome {
+    /// One durable image: the log is opened on it and judged, opened again, which changes nothing, gone on
+    /// with, and loses power once more. What that leaves is such an image again. One in some of these lives
+    /// loses power at moments within it, too.
+    fn state(&mut self, history: &History, schedule: &Schedule, left: Moment, enough: u64) -> Outcome {
         let failed = |what: String| Box::new(Failure { schedule: schedule.clone(), what });
         let depth = schedule.crashes.len();
-        let mut run = Run::new(disk, oracle, &options_at(history, depth), self.defect);
-        let mut fresh = 0;
-        if depth < self.effort.depth && self.rng.one_in(self.effort.nest_one_in) {
-            let moments = follow(&mut run, history, depth).map_err(failed)?;
-            self.totals.opened += 1;
+        self.totals.image(left.disk.fingerprint());
+        let mut run = Run::new(left, &history.options_at(depth), self.defect);
+        let nests = depth < self.effort.depth && self.rng.one_in(self.effort.nest_one_in);
+        if nests {
+            run.record();
+        }
+        guarded(|| live(&mut run, history, depth)).map_err(failed)?;
+        self.totals.count(&run, &history.name, depth);
+        let (at, end) = (run.sim.changes(), run.moment());
+        if nests {
+            let moments = run.take_moments();
             for _ in 0..self.effort.nested_moments {
                 let at = self.rng.below(moments.len());
-                self.try_moment(history, schedule, at, &moments[at], self.effort.nested)?;
+                self.try_moment(history, schedule, at, &moments[at], self.effort.nested, enough)?;
             }
-        } else {
-            let before = run.sim.disk();
-            run.open().map_err(failed)?;
-            super::kept::kept_what_it_cut(&before, &run.sim.disk().after_power_loss(&[])).map_err(failed)?;
-            let twice = self.rng.one_in(self.effort.twice_one_in);
-            if twice {
-                settle(&mut run).map_err(failed)?;
-            }
-            let keep_all = self.rng.one_in(2);
-            let ghost = go_on(&mut run, history, depth, keep_all).map_err(failed)?;
-            fresh = u64::from(self.is_new(&ghost.disk, &ghost.oracle, history));
-            self.totals.states += fresh;
-            self.totals.nested += fresh;
-            reopen(ghost, history, depth, self.defect).map_err(failed)?;
-            self.totals.opened += 2 + u64::from(twice);
         }
-        self.totals.called_damage += run.called_damage;
-        let repaired = run.repaired != 0;
-        self.totals.repaired += u64::from(repaired);
-        let structural = repaired || !matches!(history.name.split(' ').next(), Some("fresh" | "appends"));
-        self.totals.structural += u64::from(structural) * (1 + fresh);
-        Ok(())
+        drop(run);
+        let units = end.disk.units();
+        let picks = match self.rng.below(4) {
+            0 => all_or_none(&units, true),
+            1 => all_or_none(&units, false),
+            _ => self.effort.nested.draw(&units, &mut self.rng),
+        };
+        let left = Moment { disk: end.disk.after_power_loss(&picks), promise: end.promise };
+        let schedule = with_crash(schedule, at, picks);
+        if depth < self.effort.lives && self.totals.states < enough && self.is_new(&left) {
+            return self.state(history, &schedule, left, enough);
+        }
+        self.totals.opened += 1;
+        guarded(|| reopen(left, history, depth + 1, self.defect))
+            .map_err(|what| Box::new(Failure { schedule, what }))
     }
 
-    fn is_new(&mut self, disk: &Disk, oracle: &Oracle<Entry>, history: &History) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (disk.fingerprint(), oracle.shape(), &history.name).hash(&mut hasher);
-        self.seen.insert(hasher.finish())
+    fn is_new(&mut self, left: &Moment) -> bool {
+        self.seen.insert((left.disk.fingerprint(), left.promise.oracle.shape_number()))
     }
 }
 
-/// Opens the log again as the process that recovered it left it: nothing is left to repair.
-fn settle(run: &mut Run) -> Result<(), String> {
-    let once = run.sim.disk().log_fingerprint();
+fn with_crash(before: &Schedule, at: usize, picks: Vec<Pick>) -> Schedule {
+    let mut schedule = before.clone();
+    schedule.crashes.push(Crash { at, picks: Some(picks) });
+    schedule
+}
+
+fn all_or_none(units: &[Unit], all: bool) -> Vec<Pick> {
+    units.iter().map(|unit| Pick::State(if all { unit.states - 1 } else { 0 })).collect()
+}
+
+/// A panic is a failure like others, and has a schedule.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panicked: {}", text.unwrap_or_default()))
+    })
+}
+
+/// A life of the log on a disk where nothing is pending: opened and judged, opened again, gone on with.
+fn live(run: &mut Run, history: &History, depth: usize) -> Result<(), String> {
+    let before = run.sim.disk();
+    run.open_as_read()?;
+    super::kept::kept_what_it_cut(&before, &run.sim.disk().after_power_loss(&[]))?;
+    // Opened again as the process that recovered it left it: nothing is left to repair.
+    let once = run.sim.disk();
     let repaired = run.repaired;
     run.drop_log();
     run.open().map_err(|what| format!("opened twice: {what}"))?;
-    if run.sim.disk().log_fingerprint() != once || run.repaired != repaired {
-        return Err("a second recovery changed the log".to_owned());
+    if run.sim.disk().log_fingerprint() != once.log_fingerprint() || run.repaired != repaired {
+        return Err("not idempotent: a second recovery changed the log".to_owned());
     }
-    Ok(())
-}
-
-/// Goes on with the log and loses power at the end: whatever the crash before left behind the new end
-/// must not come back with it.
-fn go_on(run: &mut Run, history: &History, depth: usize, keep_all: bool) -> Result<Moment, String> {
-    for op in history.more(&mut Rng::new(depth as u64), next_id(history, depth)) {
-        run.step(op)?;
-    }
-    let Moment { disk, oracle } = run.moment();
-    let kept = |unit: &Unit| if keep_all { Pick::State(unit.states - 1) } else { Pick::State(0) };
-    let picks: Vec<Pick> = disk.units().iter().map(kept).collect();
-    Ok(Moment { disk: disk.after_power_loss(&picks), oracle })
+    run.go_on(&history.more(depth))
 }
 
 fn reopen(left: Moment, history: &History, depth: usize, defect: Defect) -> Result<(), String> {
-    let mut run = Run::new(left.disk, left.oracle, &options_at(history, depth + 1), defect);
-    run.open().map_err(|what| format!("after going on and another crash: {what}"))
-}
-
-/// Opens the log with every moment kept, and goes on with it for a while.
-fn follow(run: &mut Run, history: &History, depth: usize) -> Result<Vec<Moment>, String> {
-    run.record();
-    if run.sim.disk().units().is_empty() {
-        run.open_as_read()?;
-    } else {
-        run.open()?;
-    }
-    for op in history.more(&mut Rng::new(depth as u64), next_id(history, depth)) {
-        run.step(op)?;
-    }
-    Ok(run.take_moments())
+    Run::new(left, &history.options_at(depth), defect)
+        .open()
+        .map_err(|what| format!("after going on and another crash: {what}"))
 }
 
 /// Runs a history and returns all its moments.
 pub fn moments_of(history: &History, defect: Defect) -> Result<Vec<Moment>, String> {
-    let mut run = Run::new(Disk::new(), Oracle::default(), &history.options, defect);
+    let mut run = Run::new(Moment::default(), &history.options, defect);
     run.record();
     run.open()?;
     for op in &history.ops {
@@ -269,71 +242,47 @@ pub fn moments_of(history: &History, defect: Defect) -> Result<Vec<Moment>, Stri
     Ok(run.take_moments())
 }
 
-/// Replays one schedule, from its history on, with every look at the last recovery there is.
-pub fn replay(schedule: &Schedule, defect: Defect) -> Result<(), String> {
+/// Replays one schedule, from its history on, and tells of each step. The last crash is looked at from
+/// all sides.
+pub fn replay(schedule: &Schedule, defect: Defect, tell: &mut dyn FnMut(String)) -> Result<(), String> {
     let history = History::named(&schedule.history).ok_or("no such history")?;
-    let mut moments = moments_of(&history, defect)?;
+    history.ops.iter().for_each(|op| tell(format!("{op:?}")));
+    let mut moments = guarded(|| moments_of(&history, defect))?;
     for (index, crash) in schedule.crashes.iter().enumerate() {
         let depth = index + 1;
+        tell(format!("crash {} of {}", crash.at, moments.len()));
         let last = moments.pop().unwrap();
-        let Moment { disk, oracle } = moments.into_iter().nth(crash.at).unwrap_or(last);
-        let disk = crash.leaves(&disk);
-        let options = options_at(&history, depth);
-        if depth == schedule.crashes.len() {
-            for keep_all in [false, true] {
-                let mut run = Run::new(disk.clone(), oracle.clone(), &options, defect);
-                run.open()?;
-                super::kept::kept_what_it_cut(&disk, &run.sim.disk().after_power_loss(&[]))?;
-                settle(&mut run)?;
-                reopen(go_on(&mut run, &history, depth, keep_all)?, &history, depth, defect)?;
-            }
+        let moment = moments.into_iter().nth(crash.at).unwrap_or(last);
+        for (unit, pick) in moment.disk.units().iter().zip(crash.picks.iter().flatten()) {
+            tell(format!("{:?}: {pick:?} of {}", unit.kind, unit.states));
         }
-        moments = follow(&mut Run::new(disk, oracle, &options, defect), &history, depth)?;
+        let left = Moment { disk: crash.leaves(&moment.disk), promise: moment.promise };
+        left.disk.list().for_each(|(name, bytes)| tell(format!("file {name}, {bytes} bytes")));
+        let mut run = Run::new(left, &history.options_at(depth), defect);
+        run.record();
+        if crash.picks.is_none() {
+            guarded(|| run.open().and_then(|()| run.go_on(&history.more(depth))))?;
+        } else {
+            guarded(|| live(&mut run, &history, depth))?;
+        }
+        tell("the log opens and goes on".to_owned());
+        for all in [false, true] {
+            let Moment { disk, promise } = run.moment();
+            let left = Moment { disk: disk.after_power_loss(&all_or_none(&disk.units(), all)), promise };
+            guarded(|| reopen(left, &history, depth + 1, defect))?;
+        }
+        moments = run.take_moments();
     }
     Ok(())
 }
 
-/// What each pending change of the schedule's last crash was, for people.
+/// What a schedule does, for people.
 pub fn narrate(schedule: &Schedule, defect: Defect) -> Vec<String> {
     let mut lines = Vec::new();
-    let Some(history) = History::named(&schedule.history) else { return lines };
-    let Ok(mut moments) = moments_of(&history, defect) else { return lines };
-    lines.extend(history.ops.iter().map(|op| format!("{op:?}")));
-    for (index, crash) in schedule.crashes.iter().enumerate() {
-        let Some(moment) = moments.get(crash.at.min(moments.len() - 1)) else { break };
-        lines.push(format!("crash {} of {}", crash.at, moments.len()));
-        let units = moment.disk.units();
-        lines.extend(
-            units
-                .iter()
-                .zip(crash.picks.iter().flatten())
-                .map(|(unit, pick)| format!("{:?}: {pick:?} of {}", unit.kind, unit.states)),
-        );
-        let disk = crash.leaves(&moment.disk);
-        lines.extend(disk.list().map(|(name, bytes)| format!("file {name}, {bytes} bytes")));
-        let mut run = Run::new(disk, moment.oracle.clone(), &options_at(&history, index + 1), defect);
-        match follow(&mut run, &history, index + 1) {
-            Ok(next) => {
-                lines.push("the log opens and goes on".to_owned());
-                moments = next;
-            }
-            Err(what) => {
-                lines.push(what);
-                break;
-            }
-        }
+    if let Err(what) = replay(schedule, defect, &mut |line| lines.push(line)) {
+        lines.push(what);
     }
     lines
-}
-
-/// Recoveries take turns in the mode that refuses damage and the one that does not.
-fn options_at(history: &History, depth: usize) -> WalOptions {
-    let modes = [RecoveryMode::PointInTime, RecoveryMode::TolerateTornTail];
-    history.options.clone().recovery_mode(modes[depth % 2])
-}
-
-fn next_id(history: &History, depth: usize) -> u32 {
-    history.next_id + 100 * u32::try_from(depth).unwrap()
 }
 
 /// A number from the environment.

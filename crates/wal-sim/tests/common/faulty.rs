@@ -1,9 +1,9 @@
 //! Histories on a disk where calls go wrong: what was acknowledged stays true all the same.
 
-use wal_sim::{Call, Defect, Disk, Fault, Oracle, Outcome, Pick};
+use wal_sim::{Call, Defect, Fault, Outcome, Pick};
 
 use super::history::{History, Op};
-use super::run::Run;
+use super::run::{Moment, Run};
 
 /// Runs the history once for each of its syncs (every `step`-th of them): that one fails, and the
 /// kernel forgets the pages.
@@ -35,7 +35,7 @@ pub fn every_call_fails(
 
 /// Whether the fault was met at all.
 fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String> {
-    let mut run = Run::new(Disk::new(), Oracle::default(), &history.options, defect);
+    let mut run = Run::new(Moment::default(), &history.options, defect);
     run.sim.fail(fault);
     let mut went_wrong = run.open_or_refuse()?.is_some();
     let first = run.sim.clone();
@@ -62,18 +62,16 @@ fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String>
         let pick = |states: u8| Pick::State(if lost { 0 } else { states - 1 });
         let picks: Vec<Pick> = units.iter().map(|unit| pick(unit.states)).collect();
         let disk = moment.disk.after_power_loss(&picks);
-        let mut after = Run::new(disk, moment.oracle.clone(), &history.options, defect);
+        let left = Moment { disk, promise: moment.promise.clone() };
+        let mut after = Run::new(left, &history.options, defect);
         after.open().map_err(|what| format!("after power loss, all lost {lost}: {what}"))?;
     }
     run.kill_and_open().map_err(|what| format!("reopened without a reboot: {what}"))?;
-    let next_id = history.next_id + 100;
-    for op in history.more(&mut wal_sim::Rng::new(1), next_id) {
-        run.step(op)?;
-    }
+    run.go_on(&history.more(1))?;
     run.step(Op::Commit)?;
     let moment = run.moment();
-    let disk = moment.disk.after_power_loss(&[]);
-    let mut after = Run::new(disk, moment.oracle, &history.options, defect);
+    let left = Moment { disk: moment.disk.after_power_loss(&[]), promise: moment.promise };
+    let mut after = Run::new(left, &history.options, defect);
     after.open().map_err(|what| format!("reopened without a reboot, gone on, power lost: {what}"))?;
     Ok(met)
 }

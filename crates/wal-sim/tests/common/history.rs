@@ -32,6 +32,11 @@ pub struct History {
     pub next_id: u32,
 }
 
+/// Whether a history, by its name, has rotation, truncation, repair or closing in it.
+pub fn is_structural(name: &str) -> bool {
+    !matches!(name.split(' ').next(), Some("fresh" | "appends"))
+}
+
 /// The kinds of histories.
 pub const KINDS: [&str; 6] = ["fresh", "appends", "rotation", "truncation", "reopening", "mixed"];
 
@@ -78,8 +83,17 @@ impl History {
         Self { name: format!("{kind} {seed}"), options, ops, next_id }
     }
 
-    /// A few more appends and commits, as follow a recovery.
-    pub fn more(&self, rng: &mut Rng, next_id: u32) -> Vec<Op> {
+    /// How the log is opened after so many crashes: recoveries take turns in the mode that refuses damage
+    /// and the one that does not.
+    pub fn options_at(&self, depth: usize) -> WalOptions {
+        let modes = [RecoveryMode::PointInTime, RecoveryMode::TolerateTornTail];
+        self.options.clone().recovery_mode(modes[depth % 2])
+    }
+
+    /// A few more appends and commits, as follow a recovery after so many crashes.
+    pub fn more(&self, depth: usize) -> Vec<Op> {
+        let mut rng = Rng::new(depth as u64);
+        let next_id = self.next_id + 100 * u32::try_from(depth).unwrap();
         let mut ops = Vec::new();
         let size = [1, 55, 140][rng.below(3)];
         for index in 0..3 {

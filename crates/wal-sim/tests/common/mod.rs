@@ -7,3 +7,4 @@ pub mod faulty;
 pub mod history;
 pub mod kept;
 pub mod run;
+pub mod totals;

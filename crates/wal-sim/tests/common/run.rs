@@ -1,6 +1,6 @@
 //! Runs a history on a simulated disk, and keeps the oracle's books.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use wal_engine::{ErrorKind, MarkStatus, Reason, RecoveryMode, RecoveryReport, Verdict, Wal, WalOptions};
 use wal_segment::Storage;
@@ -12,13 +12,21 @@ use super::history::Op;
 /// How a broken promise begins, unlike an error that the log may return.
 pub const BROKEN: &str = "broken";
 
-pub type Books = Arc<Mutex<Oracle<Entry>>>;
+/// What the log owes.
+#[derive(Clone, Debug, Default)]
+pub struct Promise {
+    pub oracle: Oracle<Entry>,
+    /// The disk was damaged, and not by a crash: the log may say so.
+    pub damaged: bool,
+}
+
+pub type Books = Arc<Mutex<Promise>>;
 
 /// The disk and the promise at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Moment {
     pub disk: Disk,
-    pub oracle: Oracle<Entry>,
+    pub promise: Promise,
 }
 
 /// A log on a disk, with its books.
@@ -33,22 +41,19 @@ pub struct Run {
     pub called_damage: u64,
     /// Recoveries that cut something.
     pub repaired: u64,
-    /// Segment in which each entry lies, since the log was opened; 0 for those before.
-    places: Vec<(Entry, u64)>,
 }
 
 impl Run {
-    pub fn new(disk: Disk, oracle: Oracle<Entry>, options: &WalOptions, defect: Defect) -> Self {
+    pub fn new(from: Moment, options: &WalOptions, defect: Defect) -> Self {
         Self {
-            sim: SimDisk::new(disk),
-            books: Arc::new(Mutex::new(oracle)),
+            sim: SimDisk::new(from.disk),
+            books: Arc::new(Mutex::new(from.promise)),
             moments: Arc::default(),
             options: options.clone(),
             defect,
             wal: None,
             called_damage: 0,
             repaired: 0,
-            places: Vec::new(),
         }
     }
 
@@ -56,8 +61,8 @@ impl Run {
     pub fn record(&self) {
         let (books, moments) = (Arc::clone(&self.books), Arc::clone(&self.moments));
         self.sim.watch(Box::new(move |disk| {
-            let oracle = books.lock().unwrap().clone();
-            moments.lock().unwrap().push(Moment { disk: disk.clone(), oracle });
+            let promise = books.lock().unwrap().clone();
+            moments.lock().unwrap().push(Moment { disk: disk.clone(), promise });
         }));
     }
 
@@ -72,7 +77,7 @@ impl Run {
     }
 
     pub fn moment(&self) -> Moment {
-        Moment { disk: self.sim.disk(), oracle: self.books.lock().unwrap().clone() }
+        Moment { disk: self.sim.disk(), promise: self.books.lock().unwrap().clone() }
     }
 
     /// Opens the log and judges what comes back; from then on exactly that must.
@@ -86,12 +91,12 @@ impl Run {
             Defect::None => Arc::new(self.sim.clone()),
             defect => Arc::new(Broken::new(Arc::new(self.sim.clone()), defect)),
         };
-        let before = self.sim.disk().log_fingerprint();
+        let before = self.sim.disk();
         let mut found = Found::default();
         let mut opened = open_with(&storage, &self.options, &mut found);
         if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Damaged) {
             // A mode that refuses damage must leave it as it is, for the mode that does not.
-            if self.sim.disk().log_fingerprint() != before {
+            if self.sim.disk().log_fingerprint() != before.log_fingerprint() {
                 return Err(format!("{BROKEN}: a log was refused, and changed all the same"));
             }
             found = Found::default();
@@ -102,8 +107,9 @@ impl Run {
             Ok(opened) => opened,
             Err(error) => return Ok(Some(error)),
         };
-        self.books.lock().unwrap().check(&found.0).map_err(|what| format!("{BROKEN}: {what}"))?;
-        if report.verdict == Verdict::Damaged {
+        self.promise().oracle.check(&found.0).map_err(|what| format!("{BROKEN}: {what}"))?;
+        let damaged = self.promise().damaged;
+        if report.verdict == Verdict::Damaged && !damaged {
             if !is_unmarked_hole(&report) {
                 return Err(format!(
                     "{BROKEN}: a crash is called damage: {:?}, mark {}",
@@ -112,11 +118,7 @@ impl Run {
             }
             self.called_damage += 1;
         }
-        // Truncation looks at what lies in the segments that are finished; those of before are among
-        // them when a later entry is in another segment.
-        let places = segments_of(&self.sim);
-        self.places = found.0.iter().copied().zip(places).collect();
-        *self.books.lock().unwrap() = Oracle::exactly(found.0);
+        *self.promise() = Promise { oracle: Oracle::exactly(found.0), damaged: false };
         self.wal = Some(wal);
         self.repaired += u64::from(report.cut_at.is_some() || !report.quarantined.is_empty());
         Ok(None)
@@ -126,11 +128,16 @@ impl Run {
     /// becomes of the recovery itself.
     pub fn open_as_read(&mut self) -> Result<(), String> {
         self.open()?;
-        let exactly = self.books.lock().unwrap().clone();
+        let exactly = self.promise().clone();
         for moment in self.moments.lock().unwrap().iter_mut() {
-            moment.oracle = exactly.clone();
+            moment.promise.oracle = exactly.oracle.clone();
         }
         Ok(())
+    }
+
+    /// Goes on with the log for a while.
+    pub fn go_on(&mut self, ops: &[Op]) -> Result<(), String> {
+        ops.iter().try_for_each(|op| self.step(*op))
     }
 
     /// Does one thing. Errors of the log are errors.
@@ -138,36 +145,31 @@ impl Run {
         let told = |error: wal_engine::Error| format!("{op:?}: {error}");
         match op {
             Op::Append(entry) => {
-                self.books.lock().unwrap().append(&entry);
-                match entry.log(self.wal()) {
-                    Ok(end) => self.places.push((entry, end.segment)),
-                    Err(error) => {
-                        self.books.lock().unwrap().refuse();
-                        return Err(told(error));
-                    }
+                self.promise().oracle.append(&entry);
+                if let Err(error) = entry.log(self.wal()) {
+                    self.promise().oracle.refuse();
+                    return Err(told(error));
                 }
             }
             Op::Commit => {
                 let end = self.wal().end();
                 self.wal().commit(end).map_err(told)?;
-                self.books.lock().unwrap().acknowledge();
+                self.promise().oracle.acknowledge();
             }
             Op::Truncate(id) => {
                 let mint_ms = time_ms(id);
                 let left = self.left_by_truncation(mint_ms);
-                let entries: Vec<Entry> = self.places.iter().map(|(entry, _)| *entry).collect();
-                self.books.lock().unwrap().may_become(|entry| {
-                    let index = entries.iter().position(|known| known == entry)?;
-                    left[index].map(|(entry, _)| entry)
+                self.promise().oracle.may_become(|entry| {
+                    let index = left.iter().position(|(known, _)| known == entry)?;
+                    left[index].1
                 });
                 self.wal().truncate(mint_ms, keep).map_err(told)?;
-                self.books.lock().unwrap().has_become();
-                self.places = left.into_iter().flatten().collect();
+                self.promise().oracle.has_become();
             }
             Op::Reopen => {
                 let wal = self.wal.take().unwrap();
                 wal.close().map_err(told)?;
-                self.books.lock().unwrap().acknowledge();
+                self.promise().oracle.acknowledge();
                 self.open()?;
             }
             Op::Kill => self.kill_and_open()?,
@@ -197,27 +199,33 @@ impl Run {
         self.wal.is_some()
     }
 
+    fn promise(&self) -> MutexGuard<'_, Promise> {
+        self.books.lock().unwrap()
+    }
+
     fn wal(&self) -> &Wal {
         self.wal.as_ref().unwrap()
     }
 
     /// The model of truncation: segments before the last one whose samples are all old give way to what
-    /// is kept of them.
-    fn left_by_truncation(&self, mint_ms: i64) -> Vec<Option<(Entry, u64)>> {
+    /// is kept of them. Each entry, and what is left of it.
+    fn left_by_truncation(&self, mint_ms: i64) -> Vec<(Entry, Option<Entry>)> {
         let active = self.wal().durable_position().segment;
+        let entries = self.promise().oracle.entries().to_vec();
+        let mut places = segments_of(&self.sim.disk());
+        // What is still in memory is in no finished segment.
+        places.resize(entries.len(), active);
         let is_old = |segment: u64| {
             segment < active
-                && self.places.iter().filter(|(_, place)| *place == segment).all(|(entry, _)| match entry {
-                    Entry::Samples { id, .. } => time_ms(*id) < mint_ms,
-                    _ => true,
+                && entries.iter().zip(&places).filter(|(_, place)| **place == segment).all(|(entry, _)| {
+                    match entry {
+                        Entry::Samples { id, .. } => time_ms(*id) < mint_ms,
+                        _ => true,
+                    }
                 })
         };
-        let left = self.places.iter().map(|(entry, segment)| {
-            if is_old(*segment) {
-                entry.truncated(mint_ms).map(|entry| (entry, *segment))
-            } else {
-                Some((*entry, *segment))
-            }
+        let left = entries.iter().zip(&places).map(|(entry, segment)| {
+            (*entry, if is_old(*segment) { entry.truncated(mint_ms) } else { Some(*entry) })
         });
         left.collect()
     }
@@ -240,8 +248,7 @@ fn is_unmarked_hole(report: &RecoveryReport) -> bool {
 }
 
 /// The segment of each entry on the disk, in order: read from the lengths in their frames.
-fn segments_of(sim: &SimDisk) -> Vec<u64> {
-    let disk = sim.disk();
+fn segments_of(disk: &Disk) -> Vec<u64> {
     let mut numbers: Vec<u64> =
         disk.list().filter_map(|(name, _)| wal_segment::dir::segment_number(name)).collect();
     numbers.sort_unstable();
