@@ -38,6 +38,7 @@ pub(crate) fn lint(repo: &Repo, _: &[String]) -> Outcome {
         "--quiet",
         "--workspace",
         "--all-targets",
+        "--all-features",
         "--locked",
         "--",
         "-Dwarnings",
@@ -47,13 +48,13 @@ pub(crate) fn lint(repo: &Repo, _: &[String]) -> Outcome {
 /// Documentation, with every warning (a missing page, a dead link) an error.
 pub(crate) fn doc(repo: &Repo, _: &[String]) -> Outcome {
     let mut command = cmd::cargo(&repo.root);
-    command.args(["doc", "--quiet", "--workspace", "--no-deps", "--locked"]);
+    command.args(["doc", "--quiet", "--workspace", "--all-features", "--no-deps", "--locked"]);
     cmd::run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 /// Unit, integration and documentation tests, recorded regressions included.
 pub(crate) fn test(repo: &Repo, args: &[String]) -> Outcome {
-    cmd::run(cmd::cargo(&repo.root).args(["test", "--workspace", "--locked"]).args(args))
+    cmd::run(cmd::cargo(&repo.root).args(["test", "--workspace", "--all-features", "--locked"]).args(args))
 }
 
 /// The README's first command, built as a user would build it, in an empty directory.

@@ -266,7 +266,7 @@ impl Io {
     }
 
     fn try_flush(&mut self, shared: &Shared, all: bool) -> std::result::Result<(), Failure> {
-        self.finish_repair()?;
+        self.finish_repair(shared)?;
         loop {
             let next = match self.unwritten.pop_front() {
                 Some(chunk) => Some(chunk),
@@ -359,13 +359,14 @@ impl Io {
         Ok(())
     }
 
-    fn finish_repair(&mut self) -> std::result::Result<(), Failure> {
+    fn finish_repair(&mut self, shared: &Shared) -> std::result::Result<(), Failure> {
         let Some(plan) = &mut self.repair else { return Ok(()) };
         let mut kept = Vec::new();
         match plan.apply(&*self.storage, self.mark.as_mut(), &mut kept) {
             Ok(()) => {
                 tracing::info!("the pending repair is finished");
                 self.repair = None;
+                shared.count_quarantine();
                 self.reopen_active()
             }
             Err(error) if error.is_disk_full() => Err(Failure::Stalled(error.into())),

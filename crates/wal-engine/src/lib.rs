@@ -18,6 +18,9 @@ mod metrics;
 mod options;
 mod pipeline;
 mod plan;
+mod progress;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod quarantine;
 mod reader;
 mod recovery;
@@ -39,8 +42,14 @@ pub use follow::Follower;
 pub use follow_event::{FollowEvent, FollowOptions};
 pub use log::{Log, NopWal};
 pub use mark::MarkStatus;
-pub use metrics::WalMetrics;
+pub use metrics::{Appended, SYNC_BUCKETS_NANOS, WalMetrics};
 pub use options::{RecoveryMode, WalOptions};
+pub use progress::ReplayProgress;
+#[cfg(feature = "prometheus")]
+pub use prometheus::WalCollector;
+/// The crate whose registry takes a [`WalCollector`], in the version that fits.
+#[cfg(feature = "prometheus")]
+pub use prometheus_client;
 pub use quarantine::{list_quarantine, purge_quarantine, restore_quarantine};
 pub use reader::{LogEntry, ReadEvent, ReadOptions, SegmentSummary, WalReader};
 pub use recovery::{Recovery, inspect};

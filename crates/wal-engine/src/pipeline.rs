@@ -178,6 +178,7 @@ fn deliver(
         }
         found.stats.merge(&piece.stats);
         found.trail.extend(&piece.trail);
+        found.meter.read_to(piece.end);
         end = Some(piece.end);
         let stop = piece.stop;
         let mut state = board.state.lock();

@@ -18,6 +18,7 @@ use crate::mark::{MARK_FILE, MarkFile, MarkStatus, Trail};
 use crate::options::{RecoveryMode, WalOptions};
 use crate::pipeline;
 use crate::plan::{AppendAt, Kept, ReadSegment, Reading, plan};
+use crate::progress::{Meter, ReplayProgress};
 use crate::repair;
 use crate::replay::{Decoder, ReplaySink};
 use crate::report::RecoveryReport;
@@ -43,6 +44,7 @@ pub struct Recovery {
     lock: LockGuard,
     view: View,
     options: WalOptions,
+    progress: ReplayProgress,
 }
 
 /// Where reading counts what it finds.
@@ -50,6 +52,7 @@ pub(crate) struct Found<'a> {
     pub(crate) stats: &'a mut SegmentStats,
     pub(crate) trail: &'a mut Trail,
     pub(crate) report: &'a mut RecoveryReport,
+    pub(crate) meter: &'a Meter<'a>,
 }
 
 impl Recovery {
@@ -80,7 +83,15 @@ impl Recovery {
         if let Some(fault) = find_unsupported(&view)? {
             return Err(Error::fault(&fault, fault_path(&view, &fault)));
         }
-        Ok(Self { storage, lock, view, options })
+        let progress = ReplayProgress::of(view.segments.iter().map(|segment| segment.bytes).sum());
+        Ok(Self { storage, lock, view, options, progress })
+    }
+
+    /// A handle that tells, also from other threads, how much of the log [`replay`](Self::replay) has
+    /// read: for a progress bar, a metric, a health check.
+    #[must_use]
+    pub fn progress(&self) -> ReplayProgress {
+        self.progress.clone()
     }
 
     /// Reads the log into the sink, repairs what the recovery mode allows, and makes it ready for
@@ -92,8 +103,8 @@ impl Recovery {
     /// A fault that the mode does not allow to repair, or an I/O error. Nothing is cut then, and the
     /// sink has seen the entries before it.
     pub fn replay(self, sink: &mut impl ReplaySink) -> Result<(Wal, RecoveryReport)> {
-        let Self { storage, lock, view, options } = self;
-        let mut reading = read(&view, &options, sink)?;
+        let Self { storage, lock, view, options, progress } = self;
+        let mut reading = read(&view, &options, &progress, sink)?;
         let mode = options.recovery_mode;
         if let Some(fault) = &reading.fault
             && decide::action(mode, fault.verdict) == Action::Refuse
@@ -174,7 +185,7 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
         });
     }
     let options = WalOptions::default().recovery_mode(mode);
-    let mut reading = read(&view, &options, &mut ())?;
+    let mut reading = read(&view, &options, &ReplayProgress::default(), &mut ())?;
     if let Some(fault) = &reading.fault
         && decide::action(mode, fault.verdict) == Action::Refuse
     {
@@ -213,7 +224,12 @@ fn find_unsupported(view: &View) -> Result<Option<Fault>> {
 }
 
 /// One pass over the log: entries to the sink, facts to the reading.
-fn read(view: &View, options: &WalOptions, sink: &mut impl ReplaySink) -> Result<Reading> {
+fn read(
+    view: &View,
+    options: &WalOptions,
+    progress: &ReplayProgress,
+    sink: &mut impl ReplaySink,
+) -> Result<Reading> {
     let mode = options.recovery_mode;
     let scan_options = ScanOptions {
         skip_damaged: mode == RecoveryMode::SkipDamaged,
@@ -237,13 +253,19 @@ fn read(view: &View, options: &WalOptions, sink: &mut impl ReplaySink) -> Result
         _ => 1,
     };
     let mut piped = None;
+    let mut meter = Meter::new(progress);
     loop {
         // Clean stretches go through the pipeline; whatever it does not understand stays for the scan,
         // and so does the rest of that segment.
         let segment = scan.position().map(|at| at.segment);
         if 1 < threads && segment.is_some() && segment != piped {
             piped = segment;
-            let found = Found { stats: &mut stats, trail: &mut reading.trail, report: &mut reading.report };
+            let found = Found {
+                stats: &mut stats,
+                trail: &mut reading.trail,
+                report: &mut reading.report,
+                meter: &meter,
+            };
             pipeline::run(&mut scan, view, options, found, sink)?;
         }
         match scan.next()? {
@@ -254,6 +276,7 @@ fn read(view: &View, options: &WalOptions, sink: &mut impl ReplaySink) -> Result
                     refuse_malformed(options, view, at, &error)?;
                     reading.report.add_malformed(at);
                 }
+                meter.read_to(at.offset);
             }
             Some(Event::Gap(gap, fault)) => {
                 gaps.push(gap.from.offset..gap.to_offset);
@@ -261,6 +284,7 @@ fn read(view: &View, options: &WalOptions, sink: &mut impl ReplaySink) -> Result
                 reading.report.fault.get_or_insert(fault);
             }
             Some(Event::SegmentEnd(finished)) => {
+                meter.end_segment(finished.len);
                 reading.end_segment(finished, &mut stats, &mut gaps, scan.has_more());
             }
             Some(Event::Fault(fault)) => {
@@ -273,6 +297,7 @@ fn read(view: &View, options: &WalOptions, sink: &mut impl ReplaySink) -> Result
             }
         }
     }
+    progress.finish();
     reading.report.mark = scan.mark_status;
     reading.report.verdict = reading.report.fault.map_or(Verdict::Clean, |fault| fault.verdict);
     Ok(reading)

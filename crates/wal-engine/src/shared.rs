@@ -1,6 +1,7 @@
 //! What the log's handle and its background thread share, and the thread itself.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::{self, Io};
 use crate::metrics::Counters;
 use crate::options::WalOptions;
+use crate::quarantine;
 use crate::view::next_after;
 
 /// How often the durable mark is synced, off the path of commits.
@@ -120,6 +122,17 @@ impl Shared {
     /// Writes and syncs everything accepted so far.
     pub(crate) fn sync(&self) -> Result<()> {
         self.io.lock().sync(self)
+    }
+
+    /// Tells the counters what lies in quarantine.
+    pub(crate) fn count_quarantine(&self) {
+        match quarantine::list(&*self.storage) {
+            Ok(files) => {
+                let bytes = files.iter().map(|file| file.bytes).sum();
+                self.counters.quarantine_bytes.store(bytes, Ordering::Relaxed);
+            }
+            Err(error) => tracing::debug!(%error, "cannot look into the quarantine"),
+        }
     }
 
     /// Prepares the next segment when the active one is half full, away from everybody's path.

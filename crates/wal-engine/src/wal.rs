@@ -107,6 +107,7 @@ impl Wal {
             gate: Gate::default(),
         });
         shared.io.lock().count_disk(&shared);
+        shared.count_quarantine();
         let mut wal = Self { shared, thread: None, dir, closed: false, _lock: lock };
         if wants_thread {
             let shared = Arc::clone(&wal.shared);
@@ -130,7 +131,7 @@ impl Wal {
     /// An item above the entry limit, a full disk (nothing of this batch is in then, or a first part of
     /// a split one), or a poisoned log.
     pub fn log_series(&self, batch: &[Series]) -> Result<Position> {
-        self.log(batch, wal_format::frame_series, |stats, part| {
+        self.log(EntryKind::Series, batch, wal_format::frame_series, |stats, part| {
             stats.add_series(part.iter().map(|series| series.series_ref));
         })
     }
@@ -140,7 +141,7 @@ impl Wal {
     /// # Errors
     /// As for [`log_series`](Self::log_series).
     pub fn log_samples(&self, batch: &[Sample]) -> Result<Position> {
-        self.log(batch, wal_format::frame_samples, SegmentStats::add_samples)
+        self.log(EntryKind::Samples, batch, wal_format::frame_samples, SegmentStats::add_samples)
     }
 
     /// Logs deletes, a row for each interval; like [`log_series`](Self::log_series). A stone without
@@ -149,7 +150,7 @@ impl Wal {
     /// # Errors
     /// As for [`log_series`](Self::log_series).
     pub fn log_deletes(&self, batch: &[Stone]) -> Result<Position> {
-        self.log(batch, wal_format::frame_deletes, |stats, part| {
+        self.log(EntryKind::Deletes, batch, wal_format::frame_deletes, |stats, part| {
             stats.add_deletes(part.iter().flat_map(Stone::rows));
         })
     }
@@ -336,7 +337,13 @@ impl Wal {
     }
 
     /// Encodes and places a batch, split where it passes the entry limit.
-    fn log<T>(&self, batch: &[T], frame: Frame<T>, count: fn(&mut SegmentStats, &[T])) -> Result<Position> {
+    fn log<T>(
+        &self,
+        kind: EntryKind,
+        batch: &[T],
+        frame: Frame<T>,
+        count: fn(&mut SegmentStats, &[T]),
+    ) -> Result<Position> {
         let mut rest = batch;
         let mut end = None;
         while !rest.is_empty() {
@@ -351,7 +358,7 @@ impl Wal {
                 let mut stats = SegmentStats::default();
                 count(&mut stats, part);
                 let entry = Framed { bytes: buffer, checksum: framed.checksum, stats: &stats };
-                self.append(&entry).map(Some)
+                self.append(kind, &entry).map(Some)
             })?;
         }
         match end {
@@ -369,14 +376,13 @@ impl Wal {
         }
     }
 
-    fn append(&self, entry: &Framed<'_>) -> Result<Position> {
+    fn append(&self, kind: EntryKind, entry: &Framed<'_>) -> Result<Position> {
         let shared = &*self.shared;
         loop {
             let placed = shared.appender.lock().place(entry)?;
             match placed {
                 Placed::At { end, wake } => {
-                    Counters::add(&shared.counters.appended_entries, 1);
-                    Counters::add(&shared.counters.appended_bytes, entry.bytes.len() as u64);
+                    shared.counters.appended(kind, entry.bytes.len() as u64);
                     if wake && self.thread.is_some() {
                         shared.signal.work();
                     }

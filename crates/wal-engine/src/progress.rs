@@ -1,0 +1,87 @@
+//! How far a replay has come, to be asked from other threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a replay has read so far; see [`Recovery::progress`](crate::Recovery::progress). Cloning gives
+/// another handle on the same replay.
+#[derive(Clone, Debug, Default)]
+pub struct ReplayProgress(Arc<Bytes>);
+
+#[derive(Debug, Default)]
+struct Bytes {
+    total: AtomicU64,
+    done: AtomicU64,
+}
+
+impl ReplayProgress {
+    pub(crate) fn of(total_bytes: u64) -> Self {
+        let progress = Self::default();
+        progress.0.total.store(total_bytes, Ordering::Relaxed);
+        progress
+    }
+
+    /// Bytes of all segments, as they were when the log was opened.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.0.total.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of these that need no reading any more. Never falls, and reaches the total when the replay
+    /// has read to the end of the log.
+    #[must_use]
+    pub fn done_bytes(&self) -> u64 {
+        self.0.done.load(Ordering::Relaxed)
+    }
+
+    /// Everything in the segments up to `bytes` is read.
+    pub(crate) fn reach(&self, bytes: u64) {
+        self.0.done.fetch_max(bytes.min(self.total_bytes()), Ordering::Relaxed);
+    }
+
+    /// There is nothing more to read.
+    pub(crate) fn finish(&self) {
+        self.reach(self.total_bytes());
+    }
+}
+
+/// Counts for a progress while segments are read one after another.
+pub(crate) struct Meter<'a> {
+    progress: &'a ReplayProgress,
+    /// Bytes of the segments before the one being read.
+    before: u64,
+}
+
+impl<'a> Meter<'a> {
+    pub(crate) fn new(progress: &'a ReplayProgress) -> Self {
+        Self { progress, before: 0 }
+    }
+
+    /// The current segment is read up to here.
+    pub(crate) fn read_to(&self, offset: u64) {
+        self.progress.reach(self.before.saturating_add(offset));
+    }
+
+    /// The current segment, of so many bytes, is done with.
+    pub(crate) fn end_segment(&mut self, bytes: u64) {
+        self.before = self.before.saturating_add(bytes);
+        self.progress.reach(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_never_falls_and_never_passes_the_total() {
+        let progress = ReplayProgress::of(100);
+        let mut meter = Meter::new(&progress);
+        meter.read_to(30);
+        meter.read_to(20);
+        assert_eq!(progress.done_bytes(), 30);
+        meter.end_segment(60);
+        meter.read_to(70);
+        assert_eq!((progress.done_bytes(), progress.total_bytes()), (100, 100));
+    }
+}
