@@ -53,9 +53,7 @@ impl SampleBuffer {
         mut see: impl FnMut(&Sample),
     ) -> Result<Range<usize>, DecodeError> {
         let wanted = self.used.saturating_add(samples_max(payload));
-        if self.slots.len() < wanted {
-            self.slots.resize(wanted, Sample::default());
-        }
+        self.slots.resize(self.slots.len().max(wanted), Sample::default());
         let mut free = self.slots.get_mut(self.used..).unwrap_or_default().iter_mut();
         let before = free.len();
         decode_all(payload, |sample| {

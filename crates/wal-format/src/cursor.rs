@@ -180,6 +180,21 @@ mod tests {
     }
 
     #[test]
+    fn text_of_every_length_is_read_whole() {
+        for len in (0..400).chain([16_383, 16_384, 40_000]) {
+            // Bytes that would read as a length too, if one were looked for in the wrong place.
+            let mut bytes = Vec::new();
+            varint::put_uvarint(&mut bytes, wide(len));
+            let head = bytes.len();
+            bytes.extend((0..len).map(|at| u8::try_from(at % 251).unwrap()));
+            bytes.push(0x2a);
+            let mut cursor = Cursor::new(&bytes);
+            assert_eq!(cursor.text("name"), Ok(&bytes[head..head + len]));
+            assert_eq!((cursor.offset(), cursor.rest()), (head + len, &[0x2a][..]));
+        }
+    }
+
+    #[test]
     fn text_longer_than_the_rest_is_refused_at_its_length() {
         let mut cursor = Cursor::at(b"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01abc", 1);
         let error = cursor.text("label name").unwrap_err();

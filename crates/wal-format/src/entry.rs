@@ -136,7 +136,8 @@ pub fn frame_payload(
     payload: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<u32, ItemTooLarge> {
-    if wide(payload.len()) > u64::from(PAYLOAD_BYTES_MAX) {
+    // The longest payload is what the length field can tell: the conversion is the check.
+    if u32::try_from(payload.len()).is_err() {
         return Err(ItemTooLarge { index: 0, bytes: wide(payload.len()), limit: PAYLOAD_BYTES_MAX });
     }
     out.reserve(payload.len().saturating_add(ENTRY_OVERHEAD_BYTES));
@@ -221,6 +222,17 @@ mod tests {
         assert_eq!(out[..10], *b"\xaa\x03\x07\0\0\0\x03abc");
         assert_eq!(out[10..], checksum.to_be_bytes());
         assert_eq!(checksum, crc32c::crc32c(&out[1..10]));
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_payload_over_32_bits_of_length_is_refused_and_nothing_is_appended() {
+        // Asked of the system as zeros and never touched, so it takes no memory.
+        let payload = vec![0; (1 << 32) + 5];
+        let mut out = vec![0xaa];
+        let error = frame_payload(EntryKind::Samples, 1, &payload, &mut out).unwrap_err();
+        assert_eq!(error, ItemTooLarge { index: 0, bytes: (1 << 32) + 5, limit: u32::MAX });
+        assert_eq!(out, [0xaa]);
     }
 
     #[test]
