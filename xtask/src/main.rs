@@ -8,6 +8,7 @@ use std::time::Instant;
 mod bench;
 mod ci;
 mod cmd;
+mod coverage;
 mod crash;
 mod crash_inject;
 mod crash_kill;
@@ -21,6 +22,7 @@ mod http;
 mod interop;
 mod layers;
 mod links;
+mod mutants;
 mod ndjson;
 mod prom;
 mod sim;
@@ -38,7 +40,7 @@ struct Verb {
     run: fn(&Repo, &[String]) -> Outcome,
 }
 
-const VERBS: [Verb; 13] = [
+const VERBS: [Verb; 15] = [
     Verb { name: "fmt", help: "formatting, checked", run: ci::fmt },
     Verb { name: "lint", help: "clippy on every target, warnings denied", run: ci::lint },
     Verb { name: "doc", help: "rustdoc of every crate, warnings denied", run: ci::doc },
@@ -64,6 +66,12 @@ const VERBS: [Verb; 13] = [
         run: sim::run,
     },
     Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
+    Verb { name: "coverage", help: "branches of decoding and recovery that tests take", run: coverage::run },
+    Verb {
+        name: "mutants",
+        help: "changed code must be noticed by a test; [--file F] [--again]",
+        run: mutants::run,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -90,7 +98,7 @@ fn main() -> ExitCode {
 
 fn help() -> String {
     let mut text = String::from(
-        "cargo xtask VERB\n\n  ci       what CI runs: all of the below, fuzzing only as a replay\n",
+        "cargo xtask VERB\n\n  ci       what CI runs: all of the below but coverage and mutants, fuzzing only as a replay\n",
     );
     for verb in &VERBS {
         text += &format!("  {:<8} {}\n", verb.name, verb.help);
