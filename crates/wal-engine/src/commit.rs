@@ -3,33 +3,66 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use wal_segment::Position;
 
 use crate::error::{Error, Result};
 
-/// Where a waiting thread is told the outcome. Each thread has one and uses it again, so a commit
-/// allocates nothing, and each is woken by itself, so no herd runs for one lock.
+/// Where one who waits is told the outcome. Each thread has one and uses it again, so that its commits
+/// allocate nothing; a future has its own. Each is woken by itself, so no herd runs for one lock.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    outcome: Mutex<Option<Result<()>>>,
-    told: Condvar,
+    told: Mutex<Told>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    outcome: Option<Result<()>>,
+    /// The task that waits here, where it is not a thread.
+    waker: Option<Waker>,
 }
 
 impl Slot {
-    fn tell(&self, outcome: Result<()>) {
-        *self.outcome.lock() = Some(outcome);
-        self.told.notify_one();
+    /// The slot of a task that is to be woken.
+    pub(crate) fn waking(waker: Waker) -> Self {
+        let slot = Self::default();
+        slot.told.lock().waker = Some(waker);
+        slot
+    }
+
+    /// Notes the outcome and wakes a thread that waits. A task is for the caller to wake, with no lock held.
+    fn tell(&self, outcome: Result<()>) -> Option<Waker> {
+        let mut told = self.told.lock();
+        told.outcome = Some(outcome);
+        self.changed.notify_one();
+        told.waker.take()
     }
 
     /// Blocks until told.
     pub(crate) fn wait(&self) -> Result<()> {
-        let mut outcome = self.outcome.lock();
+        let mut told = self.told.lock();
         loop {
-            match outcome.take() {
-                Some(told) => return told,
-                None => self.told.wait(&mut outcome),
+            match told.outcome.take() {
+                Some(outcome) => return outcome,
+                None => self.changed.wait(&mut told),
+            }
+        }
+    }
+
+    /// The outcome, or the promise to wake this task when there is one.
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<()>> {
+        let mut told = self.told.lock();
+        match told.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                match &mut told.waker {
+                    Some(known) => known.clone_from(waker),
+                    none => *none = Some(waker.clone()),
+                }
+                Poll::Pending
             }
         }
     }
@@ -58,11 +91,13 @@ pub(crate) struct Commits(Mutex<State>);
 struct State {
     durable: Position,
     waiters: VecDeque<Waiter>,
+    /// Set when the log is gone: nobody is left to tell those who would wait.
+    over: Option<Error>,
 }
 
 impl Commits {
     pub(crate) fn new(durable: Position) -> Self {
-        Self(Mutex::new(State { durable, waiters: VecDeque::new() }))
+        Self(Mutex::new(State { durable, waiters: VecDeque::new(), over: None }))
     }
 
     /// Everything before this position is durable.
@@ -76,13 +111,24 @@ impl Commits {
     }
 
     /// Enters the queue, unless the position is durable by now.
-    pub(crate) fn enqueue(&self, position: Position, slot: Arc<Slot>) -> bool {
+    ///
+    /// # Errors
+    /// When the log is gone.
+    pub(crate) fn enqueue(&self, position: Position, slot: Arc<Slot>) -> Result<bool> {
         let mut state = self.0.lock();
         if position <= state.durable {
-            return false;
+            return Ok(false);
+        }
+        if let Some(over) = &state.over {
+            return Err(over.clone());
         }
         state.waiters.push_back(Waiter { position, slot });
-        true
+        Ok(true)
+    }
+
+    /// Leaves the queue: nobody waits at this slot any more.
+    pub(crate) fn leave(&self, slot: &Arc<Slot>) {
+        self.0.lock().waiters.retain(|waiter| !Arc::ptr_eq(&waiter.slot, slot));
     }
 
     /// Raises the watermark and tells everyone who waited for it.
@@ -90,32 +136,53 @@ impl Commits {
         let mut state = self.0.lock();
         state.durable = state.durable.max(durable);
         let durable = state.durable;
-        state.waiters.retain(|waiter| {
-            let waits_on = durable < waiter.position;
-            if !waits_on {
-                waiter.slot.tell(Ok(()));
-            }
-            waits_on
-        });
+        state.tell(|waiter| (waiter.position <= durable).then_some(Ok(()))).wake(state);
     }
 
     /// Tells everyone who waits behind `written` that it failed.
     pub(crate) fn fail_behind(&self, written: Position, error: &Error) {
         let mut state = self.0.lock();
-        state.waiters.retain(|waiter| {
-            let fails = written < waiter.position;
-            if fails {
-                waiter.slot.tell(Err(error.clone()));
-            }
-            !fails
-        });
+        state.tell(|waiter| (written < waiter.position).then(|| Err(error.clone()))).wake(state);
     }
 
     /// Tells everyone that it failed.
     pub(crate) fn fail_all(&self, error: &Error) {
-        for waiter in self.0.lock().waiters.drain(..) {
-            waiter.slot.tell(Err(error.clone()));
-        }
+        let mut state = self.0.lock();
+        state.tell(|_| Some(Err(error.clone()))).wake(state);
+    }
+
+    /// The log is gone: whoever still waits, or comes to wait, hears so.
+    pub(crate) fn end(&self, error: &Error) {
+        let mut state = self.0.lock();
+        state.over = Some(error.clone());
+        state.tell(|_| Some(Err(error.clone()))).wake(state);
+    }
+}
+
+impl State {
+    /// Tells those for whom there is an outcome, who then leave the queue.
+    fn tell(&mut self, outcome: impl Fn(&Waiter) -> Option<Result<()>>) -> ToWake {
+        let mut tasks = Vec::new();
+        self.waiters.retain(|waiter| match outcome(waiter) {
+            Some(outcome) => {
+                tasks.extend(waiter.slot.tell(outcome));
+                false
+            }
+            None => true,
+        });
+        ToWake(tasks)
+    }
+}
+
+/// Tasks that were told. Allocates nothing where only threads wait.
+#[must_use]
+struct ToWake(Vec<Waker>);
+
+impl ToWake {
+    /// Wakes them once the queue is free again: waking runs code that is not ours.
+    fn wake(self, state: MutexGuard<'_, State>) {
+        drop(state);
+        self.0.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -130,7 +197,7 @@ mod tests {
 
     fn waiting(commits: &Commits, offset: u64) -> Arc<Slot> {
         let slot = Arc::<Slot>::default();
-        assert!(commits.enqueue(at(offset), Arc::clone(&slot)));
+        assert!(commits.enqueue(at(offset), Arc::clone(&slot)).unwrap());
         slot
     }
 
@@ -140,7 +207,7 @@ mod tests {
         let (near, far) = (waiting(&commits, 50), waiting(&commits, 90));
         commits.advance(at(60));
         assert!(near.wait().is_ok());
-        assert!(far.outcome.lock().is_none());
+        assert!(far.told.lock().outcome.is_none());
         commits.advance(at(90));
         assert!(far.wait().is_ok());
         assert!(!commits.has_waiters());
@@ -149,7 +216,7 @@ mod tests {
     #[test]
     fn a_position_that_is_durable_already_does_not_wait() {
         let commits = Commits::new(at(100));
-        assert!(!commits.enqueue(at(100), Arc::default()));
+        assert!(!commits.enqueue(at(100), Arc::default()).unwrap());
     }
 
     #[test]
@@ -162,6 +229,27 @@ mod tests {
         assert!(commits.has_waiters(), "what is written may still become durable");
         commits.fail_all(&error);
         assert!(near.wait().is_err());
+    }
+
+    #[test]
+    fn who_leaves_the_queue_is_not_waited_for() {
+        let commits = Commits::new(at(8));
+        let (near, far) = (waiting(&commits, 50), waiting(&commits, 90));
+        commits.leave(&near);
+        commits.leave(&near);
+        assert!(commits.has_waiters());
+        commits.leave(&far);
+        assert!(!commits.has_waiters());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_log_that_is_gone() {
+        let commits = Commits::new(at(8));
+        let slot = waiting(&commits, 50);
+        commits.end(&Error::new(ErrorKind::Closed, "closed", "reopen"));
+        assert_eq!(slot.wait().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(commits.enqueue(at(50), slot).unwrap_err().kind(), ErrorKind::Closed);
+        assert!(!commits.enqueue(at(8), Arc::default()).unwrap(), "what is durable stays so");
     }
 
     #[test]

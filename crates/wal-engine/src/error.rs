@@ -31,6 +31,8 @@ pub enum ErrorKind {
     DiskFull,
     /// An earlier failure left it unknown what is on disk. Reopening recovers.
     Poisoned,
+    /// The log was closed or dropped before a commit could be answered.
+    Closed,
     /// The position lies behind the end of the log.
     BeyondEnd,
     /// A truncation was asked for by the `keep` of a running one.

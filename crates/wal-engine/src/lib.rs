@@ -6,6 +6,7 @@
 mod append;
 mod backup;
 mod commit;
+mod commit_future;
 mod decide;
 mod error;
 mod follow;
@@ -37,6 +38,7 @@ mod wait;
 mod wal;
 
 pub use backup::BackupReport;
+pub use commit_future::CommitFuture;
 pub use error::{Error, ErrorKind, Result};
 pub use follow::Follower;
 pub use follow_event::{FollowEvent, FollowOptions};

@@ -6,9 +6,9 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use wal_segment::{Prepared, Storage};
+use wal_segment::{Position, Prepared, Storage};
 
-use crate::append::Appender;
+use crate::append::{Appender, Condition};
 use crate::commit::Commits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{self, Io};
@@ -122,6 +122,46 @@ impl Shared {
     /// Writes and syncs everything accepted so far.
     pub(crate) fn sync(&self) -> Result<()> {
         self.io.lock().sync(self)
+    }
+
+    /// Whether the position waits for a sync; what is durable does not.
+    ///
+    /// # Errors
+    /// Where no sync will help: a position behind the end, a poisoned log.
+    pub(crate) fn is_pending(&self, position: Position) -> Result<bool> {
+        if position <= self.commits.durable() {
+            return Ok(false);
+        }
+        let appender = self.appender.lock();
+        let end = appender.end();
+        if end < position {
+            let next = "commit a position that a log_* call of this log returned";
+            return Err(Error::new(
+                ErrorKind::BeyondEnd,
+                format!("position {position} is behind the end of the log, {end}"),
+                next,
+            ));
+        }
+        match &appender.condition {
+            Condition::Poisoned(cause) => Err(Error::poisoned(cause)),
+            _ => Ok(true),
+        }
+    }
+
+    /// Syncs, unless whoever held the lock before has done it already.
+    pub(crate) fn sync_up_to(&self, io: &mut Io, position: Position) -> Result<()> {
+        if position <= self.commits.durable() {
+            return Ok(());
+        }
+        let synced = io.sync(self);
+        // A full disk behind this position is not this commit's failure.
+        if position <= self.commits.durable() { Ok(()) } else { synced }
+    }
+
+    /// The log is closed or dropped: nobody is left who could answer a commit.
+    pub(crate) fn end(&self) {
+        let next = "await commits before closing the log; reopening it shows what became durable";
+        self.commits.end(&Error::new(ErrorKind::Closed, "the log was closed before it was durable", next));
     }
 
     /// Tells the counters what lies in quarantine.

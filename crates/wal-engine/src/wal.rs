@@ -14,6 +14,7 @@ use wal_types::{Sample, Series, SeriesRef, Stone};
 use crate::append::{Appender, Condition, Framed, Placed, with_frame_buffer};
 use crate::backup::{self, BackupReport};
 use crate::commit::{Commits, own_slot};
+use crate::commit_future::CommitFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{Io, IoStart};
 use crate::mark::{MarkFile, Trail};
@@ -165,23 +166,8 @@ impl Wal {
     /// tries again); a failed sync, which poisons the log. A commit refused may still become durable.
     pub fn commit(&self, position: Position) -> Result<()> {
         let shared = &*self.shared;
-        if position <= shared.commits.durable() {
+        if !shared.is_pending(position)? {
             return Ok(());
-        }
-        {
-            let appender = shared.appender.lock();
-            let end = appender.end();
-            if end < position {
-                let next = "commit a position that a log_* call of this log returned";
-                return Err(Error::new(
-                    ErrorKind::BeyondEnd,
-                    format!("position {position} is behind the end of the log, {end}"),
-                    next,
-                ));
-            }
-            if let Condition::Poisoned(cause) = &appender.condition {
-                return Err(Error::poisoned(cause));
-            }
         }
         // Nobody else at it: the shortest way is our own. Otherwise wait for the thread, which syncs
         // once for all who wait.
@@ -189,25 +175,23 @@ impl Wal {
             let free = if shared.commits.has_waiters() { None } else { shared.io.try_lock() };
             let Some(mut io) = free else {
                 let slot = own_slot();
-                if shared.commits.enqueue(position, Arc::clone(&slot)) {
+                if shared.commits.enqueue(position, Arc::clone(&slot))? {
                     shared.signal.work();
                     return slot.wait();
                 }
                 return Ok(());
             };
-            return self.sync_up_to(&mut io, position);
+            return shared.sync_up_to(&mut io, position);
         }
-        self.sync_up_to(&mut shared.io.lock(), position)
+        shared.sync_up_to(&mut shared.io.lock(), position)
     }
 
-    fn sync_up_to(&self, io: &mut Io, position: Position) -> Result<()> {
-        // Whoever held the lock before may have done it already.
-        if position <= self.shared.commits.durable() {
-            return Ok(());
-        }
-        let synced = io.sync(&self.shared);
-        // A full disk behind this position is not this commit's failure.
-        if position <= self.shared.commits.durable() { Ok(()) } else { synced }
+    /// Like [`commit`](Self::commit) for a task: a future that the log's thread completes. It needs no
+    /// particular runtime, holds no reference to the log, and may be dropped at any time.
+    ///
+    /// Never blocks, unless the log has no background thread: then the first poll syncs.
+    pub fn commit_async(&self, position: Position) -> CommitFuture {
+        CommitFuture::new(Arc::clone(&self.shared), position, self.thread.is_some())
     }
 
     /// Makes everything logged so far durable. Blocks on a sync.
@@ -320,6 +304,7 @@ impl Wal {
         self.stop_thread();
         self.closed = true;
         let closed = self.shared.io.lock().close(&self.shared);
+        self.shared.end();
         self.shared.discard_prepared();
         if closed.is_ok() {
             tracing::info!(end = %self.end(), "log closed");
@@ -407,6 +392,7 @@ impl Drop for Wal {
         if let Err(error) = self.shared.io.lock().flush(&self.shared, true) {
             tracing::error!(%error, "dropping the log lost entries that were not written");
         }
+        self.shared.end();
         self.shared.discard_prepared();
         let unsynced = self.shared.counters.written_bytes.load(Ordering::Relaxed)
             - self.shared.counters.synced_bytes.load(Ordering::Relaxed);
