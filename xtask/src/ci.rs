@@ -1,6 +1,8 @@
 //! `cargo xtask ci`: every step in order, all of them run even when one fails, the failed ones named at the end.
 
-use crate::{Outcome, Repo, Tally, bench, cmd, crash, crates, fuzz, golden, interop, layers, sim, tidy};
+use crate::{
+    Outcome, Repo, Tally, bench, cmd, crash, crates, examples, fuzz, golden, interop, layers, sim, tidy,
+};
 
 /// Runs every step; the caller prints the result.
 pub(crate) fn steps(repo: &Repo, tally: &mut Tally) {
@@ -14,6 +16,7 @@ pub(crate) fn steps(repo: &Repo, tally: &mut Tally) {
     tally.step("golden", || golden::run(repo, none));
     tally.step("sim", || sim::run(repo, none));
     tally.step("crash", || crash::run(repo, none));
+    tally.step("examples", || examples::run(repo, none));
     tally.step("crates", || crates::run(repo, none));
     tally.step("fuzz check", || fuzz::check(repo));
     tally.step("fuzz replay", || fuzz::replay(repo));

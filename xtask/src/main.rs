@@ -15,6 +15,7 @@ mod crash_kill;
 mod crash_oracle;
 mod crash_strace;
 mod crates;
+mod examples;
 mod expectation;
 mod fuzz;
 mod golden;
@@ -40,7 +41,7 @@ struct Verb {
     run: fn(&Repo, &[String]) -> Outcome,
 }
 
-const VERBS: [Verb; 15] = [
+const VERBS: &[Verb] = &[
     Verb { name: "fmt", help: "formatting, checked", run: ci::fmt },
     Verb { name: "lint", help: "clippy on every target, warnings denied", run: ci::lint },
     Verb { name: "doc", help: "rustdoc of every crate, warnings denied", run: ci::doc },
@@ -65,6 +66,7 @@ const VERBS: [Verb; 15] = [
         help: "power loss on the simulated disk; [--long] [--states N] [--seed S] [--schedule FILE]",
         run: sim::run,
     },
+    Verb { name: "examples", help: "every example runs and does what it says", run: examples::run },
     Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
     Verb { name: "coverage", help: "branches of decoding and recovery that tests take", run: coverage::run },
     Verb {
@@ -100,7 +102,7 @@ fn help() -> String {
     let mut text = String::from(
         "cargo xtask VERB\n\n  ci       what CI runs: all of the below but coverage and mutants, fuzzing only as a replay\n",
     );
-    for verb in &VERBS {
+    for verb in VERBS {
         text += &format!("  {:<8} {}\n", verb.name, verb.help);
     }
     text
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn help_names_every_verb_on_a_line_of_its_own() {
         let text = help();
-        for verb in &VERBS {
+        for verb in VERBS {
             assert!(
                 text.lines().any(|line| line.trim_start().starts_with(verb.name)),
                 "{} is missing",
