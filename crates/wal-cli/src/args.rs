@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
-use wal_engine::{Position, RecoveryMode};
+use wal_engine::{Position, Preallocation, RecoveryMode};
 
 /// Looks into, verifies, repairs, fills, truncates and measures a write-ahead log.
 #[derive(Debug, Parser)]
@@ -116,6 +116,30 @@ pub(crate) struct ImportArgs {
     /// Print `acked N` after every sync: the first N lines of this run are durable
     #[arg(long)]
     pub(crate) ack: bool,
+    /// What is done to a file's space before entries go into it
+    #[arg(long, value_enum, default_value_t = Space::ZeroFill)]
+    pub(crate) preallocation: Space,
+}
+
+/// The ways to prepare space by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Space {
+    /// Nothing: the file grows with every write
+    None,
+    /// Space is asked of the file system in windows; zeros are written where it offers none
+    Fallocate,
+    /// Zeros are written in windows: the safest, and the fastest for small commits
+    ZeroFill,
+}
+
+impl From<Space> for Preallocation {
+    fn from(space: Space) -> Self {
+        match space {
+            Space::None => Self::None,
+            Space::Fallocate => Self::Fallocate,
+            Space::ZeroFill => Self::ZeroFill,
+        }
+    }
 }
 
 /// `wal repair`

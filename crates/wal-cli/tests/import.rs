@@ -193,3 +193,31 @@ fn a_line_of_many_items_is_one_entry() {
     let found = run("dump", dir.path(), &[]).expect(0, &[]).entries();
     assert_same_entries(&found, &entries(line.as_bytes()), false);
 }
+
+#[test]
+fn space_is_prepared_as_asked_and_given_back_at_the_end() {
+    for (preallocation, ahead) in [("none", false), ("fallocate", true), ("zero-fill", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = wal()
+            .args(["import", "--sync-every", "1", "--ack", "--preallocation", preallocation])
+            .arg(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        writeln!(stdin, "{GOOD}").unwrap();
+        let mut acked = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut acked).unwrap();
+        assert_eq!(acked, "acked 1\n");
+        let segment = dir.path().join("000001");
+        let open = fs::metadata(&segment).unwrap().len();
+        drop(stdin);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let closed = fs::metadata(&segment).unwrap().len();
+        assert_eq!(closed < open, ahead, "{preallocation}: {open} bytes open, {closed} closed");
+        let found = run("dump", dir.path(), &[]).expect(0, &[]).entries();
+        assert_same_entries(&found, &entries(GOOD.as_bytes()), false);
+    }
+}

@@ -17,7 +17,9 @@ use crate::{faults, place};
 pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
     place::creatable_dir(dir)?;
-    let mut options = WalOptions::default().recovery_mode(RecoveryMode::TolerateTornTail);
+    let mut options = WalOptions::default()
+        .recovery_mode(RecoveryMode::TolerateTornTail)
+        .preallocation(args.preallocation.into());
     if let Some(bytes) = args.segment_size {
         options = options.segment_bytes_max(bytes);
     }
