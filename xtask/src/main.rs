@@ -26,6 +26,7 @@ mod links;
 mod mutants;
 mod ndjson;
 mod prom;
+mod release;
 mod sim;
 mod synthetic;
 mod tables;
@@ -65,6 +66,11 @@ const VERBS: &[Verb] = &[
         name: "sim",
         help: "power loss on the simulated disk; [--long] [--states N] [--seed S] [--schedule FILE]",
         run: sim::run,
+    },
+    Verb {
+        name: "release",
+        help: "--dry-run: order, versions, contents, changelog, licences, semver",
+        run: release::run,
     },
     Verb { name: "examples", help: "every example runs and does what it says", run: examples::run },
     Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
