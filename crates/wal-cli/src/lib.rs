@@ -8,7 +8,6 @@ mod args;
 mod cmd;
 mod exit;
 mod faults;
-mod foreign;
 pub mod fuzzing;
 mod json_in;
 mod json_lex;

@@ -77,8 +77,6 @@ pub struct Fault {
 pub(crate) struct Faults {
     counts: [u64; CALLS.len()],
     rules: Vec<Fault>,
-    /// Which went wrong, and of what.
-    pub(crate) met: Vec<(Call, String)>,
 }
 
 impl Faults {

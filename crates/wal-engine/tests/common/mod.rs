@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod disk;
+pub mod image;
 
 use std::path::Path;
 
