@@ -62,15 +62,17 @@ impl Recovery {
         let created = storage
             .create_log_folder()
             .map_err(|error| Error::file("open the log directory", dir.clone(), error))?;
-        // Else the whole log could vanish with its directory's name. Whoever made the directory, copied it
-        // here or gave it this name may not have synced that, and nothing inside would show it.
-        match storage.sync_folder(Folder::Parent) {
-            // A directory made by someone else, in a place that is not ours to open.
-            Err(error) if !created && error.kind() == io::ErrorKind::PermissionDenied => {
-                tracing::warn!(%error, "cannot make the log directory's own name durable");
+        // Else the whole log could vanish with its directory's name. Whoever made the directory may have
+        // died before its sync; a mark's file shows that an earlier open came past this line.
+        if created || !is_there(&*storage, MARK_FILE)? {
+            match storage.sync_folder(Folder::Parent) {
+                // A directory made by someone else, in a place that is not ours to open.
+                Err(error) if !created && error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(%error, "cannot make the log directory's own name durable");
+                }
+                Err(error) => return Err(Error::file("sync the parent of", dir, error)),
+                Ok(()) => {}
             }
-            Err(error) => return Err(Error::file("sync the parent of", dir, error)),
-            Ok(()) => {}
         }
         let lock = storage.lock().map_err(|error| Error::file("lock", dir.clone(), error))?;
         let lock = match lock {
@@ -196,6 +198,14 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
     Ok(reading.report)
 }
 
+fn is_there(storage: &dyn Storage, name: &str) -> Result<bool> {
+    match storage.open(name, Access::Read) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::file("read", storage.path(name), error)),
+    }
+}
+
 /// An unsupported segment anywhere forbids any change, so it is looked for before anything else.
 fn find_unsupported(view: &View) -> Result<Option<Fault>> {
     for segment in &view.segments {
@@ -234,7 +244,6 @@ fn read(
         segments: Vec::new(),
         fault: None,
         trail: Trail::default(),
-        trail_before: Trail::default(),
     };
     let mut decoder = Decoder::default();
     let mut stats = SegmentStats::default();
@@ -307,7 +316,7 @@ impl Reading {
         self.report.segments += 1;
         self.segments.push(ReadSegment { finished, stats, gaps: std::mem::take(gaps) });
         if more {
-            self.trail_before = std::mem::take(&mut self.trail);
+            self.trail.clear();
         }
     }
 }
@@ -365,8 +374,10 @@ fn make_durable(view: &View, kept: &[Kept], append_at: AppendAt, mark: MarkStatu
         _ => None,
     };
     for segment in kept {
-        // Also below a fitting mark: the log may be a copy, mark and all, of one that was durable elsewhere.
-        // A file without changes costs next to nothing to sync.
+        // Below a fitting mark a segment was finished and synced by us before the next one began.
+        if fitting.is_some_and(|at| segment.number < at.segment) {
+            continue;
+        }
         let failed = |error| Error::file("make durable", storage.path(&segment.name), error);
         let file = storage.open(&segment.name, Access::Write).map_err(failed)?;
         let is_last = matches!(append_at, AppendAt::Continue(at) if at.segment == segment.number);

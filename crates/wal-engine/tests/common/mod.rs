@@ -2,7 +2,6 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod disk;
-pub mod image;
 
 use std::path::Path;
 
