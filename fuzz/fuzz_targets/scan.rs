@@ -1,3 +1,6 @@
 //! Any bytes as the entries of a segment: the scanner ends, and says where and why.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wal_format::fuzzing::scan(bytes));
+libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, size_max: usize, seed: u32| {
+    wal_fuzz::mutate::entries(data, size, size_max, seed, 0, &mut libfuzzer_sys::fuzzer_mutate)
+});

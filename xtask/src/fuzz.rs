@@ -1,17 +1,28 @@
-//! `cargo xtask fuzz`: seeds from the golden logs, a replay of them without any fuzzer, and runs with cargo-fuzz.
+//! `cargo xtask fuzz`: a replay of the targets' bodies without any fuzzer, and runs with cargo-fuzz.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::fuzz_run::{self, Goal, Plan};
 use crate::{Outcome, Repo, cmd};
 
-/// Seconds for each target of `fuzz smoke`.
-const SMOKE_SECONDS: &str = "20";
+/// What `fuzz smoke` gives each target: so many executions or so long, whichever comes first.
+const SMOKE: Goal = Goal { executions: 2_000_000, time: Duration::from_secs(120) };
+/// What `fuzz long` gives each target unless it is told otherwise.
+const LONG: Goal = Goal { executions: 1_000_000_000, time: Duration::from_secs(365 * 24 * 3600) };
+/// The target with a planted bug, which has to fail.
+const CANARY: &str = "canary";
+/// The targets of `fuzz long` unless some are named: what every byte of a log goes through.
+const DECODERS: [&str; 4] = ["scan", "series", "samples", "deletes"];
+
+const USAGE: &str = "fuzz list | check | replay | smoke [TARGET...] | long [--seconds N] [--runs N] [TARGET...] \
+                     | TARGET [libfuzzer options, or files to run]";
 
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     let targets = targets(repo)?;
     let Some((first, options)) = args.split_first() else {
-        return Err(format!("fuzz list | check | replay | smoke | TARGET; targets: {}", targets.join(" ")));
+        return Err(format!("{USAGE}; targets: {}", targets.join(" ")));
     };
     match first.as_str() {
         "list" => {
@@ -20,11 +31,9 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
         }
         "check" => check(repo),
         "replay" => replay(repo),
-        "smoke" => {
-            let limit = [format!("-max_total_time={SMOKE_SECONDS}")];
-            targets.iter().try_for_each(|target| fuzz(repo, target, &limit))
-        }
-        target if targets.iter().any(|known| known == target) => fuzz(repo, target, options),
+        "smoke" => smoke(repo, &chosen(options, &targets)?),
+        "long" => long(repo, options, &targets),
+        target if targets.iter().any(|known| known == target) => one(repo, target, options),
         other => Err(format!("no fuzz target `{other}`; there are: {}", targets.join(" "))),
     }
 }
@@ -36,46 +45,127 @@ pub(crate) fn check(repo: &Repo) -> Outcome {
     cmd::run(own_target(repo, &mut command).env("RUSTFLAGS", "-Dwarnings"))
 }
 
-/// The bodies of all targets over the seeds, changed copies of them, and whatever earlier fuzzing left here.
+/// What the mutators promise, and the bodies of all targets over the seeds, changed copies of them, the inputs
+/// that were findings once, and whatever earlier fuzzing left here.
 pub(crate) fn replay(repo: &Repo) -> Outcome {
-    let seeds = repo.target.join("fuzz-seeds");
-    let count = write_seeds(repo, &seeds)?;
-    println!("    {count} seeds from the golden logs");
-    let mut command = cmd::cargo(&repo.root.join("fuzz"));
-    command.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--no-default-features",
-        "--example",
-        "replay",
-        "--",
-    ]);
-    command.arg(&seeds);
-    for kept in ["corpus", "artifacts"] {
-        let dir = repo.root.join("fuzz").join(kept);
-        if dir.is_dir() {
-            command.arg(dir);
-        }
-    }
+    let mut tests = on_stable(repo, "test");
+    cmd::run(own_target(repo, tests.arg("--lib")))?;
+    let mut command = on_stable(repo, "run");
+    command.args(["--example", "replay", "--"]).arg(data(repo)).arg(repo.root.join("fuzz"));
     cmd::run(own_target(repo, &mut command))
 }
 
-fn fuzz(repo: &Repo, target: &str, options: &[String]) -> Outcome {
+/// Every target for a while, two at a time, and the canary, which must not survive that.
+fn smoke(repo: &Repo, targets: &[String]) -> Outcome {
+    build(repo)?;
+    fuzz_run::all(&plans(repo, targets, SMOKE))
+}
+
+fn long(repo: &Repo, options: &[String], targets: &[String]) -> Outcome {
+    let (goal, named) = long_goal(options)?;
+    let wanted = match named.is_empty() {
+        true => DECODERS.map(str::to_owned).to_vec(),
+        false => chosen(&named, targets)?,
+    };
+    build(repo)?;
+    fuzz_run::all(&plans(repo, &wanted, goal))
+}
+
+/// The limits in the words behind `long`, and the other words.
+fn long_goal(options: &[String]) -> Result<(Goal, Vec<String>), String> {
+    let mut goal = LONG;
+    let mut named = Vec::new();
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        if !word.starts_with("--") {
+            named.push(word.clone());
+            continue;
+        }
+        let number = words.next().and_then(|text| text.parse::<u64>().ok()).filter(|number| 0 < *number);
+        match (word.as_str(), number) {
+            ("--seconds", Some(seconds)) => goal.time = Duration::from_secs(seconds),
+            ("--runs", Some(runs)) => goal.executions = runs,
+            ("--seconds" | "--runs", None) => return Err(format!("{word} needs a number")),
+            _ => return Err(format!("no option `{word}`; {USAGE}")),
+        }
+    }
+    Ok((goal, named))
+}
+
+/// One target with the options given, its output here, until it is stopped or finds something.
+fn one(repo: &Repo, target: &str, options: &[String]) -> Outcome {
+    build(repo)?;
+    let plan = plans(repo, &[target.to_owned()], LONG).remove(0);
+    // The command runs in `fuzz/`, and files are named from here.
+    let here = |option: &String| match Path::new(option).canonicalize() {
+        Ok(path) => path.into_os_string(),
+        Err(_) => option.into(),
+    };
+    let given: Vec<_> = options.iter().map(here).collect();
+    let only_files = options.iter().any(|option| Path::new(option).is_file());
+    fuzz_run::in_the_foreground(&plan, &given, only_files)
+}
+
+/// Builds all targets with the fuzzer in them, and writes the seeds of each into its corpus.
+fn build(repo: &Repo) -> Outcome {
     cmd::need("cargo-fuzz", "--version", "cargo install --locked cargo-fuzz")?;
     cmd::need("c++", "--version", "apt-get install g++")?;
-    let corpus = repo.root.join("fuzz/corpus").join(target);
-    write_seeds(repo, &corpus)?;
     let mut command = cmd::cargo(&repo.root);
-    command.args(["fuzz", "run", target, "--"]).args(options);
+    command.args(["fuzz", "build", "--target", &host()?]);
     // The sanitizer is a compiler switch that stable has, but keeps locked.
-    cmd::run(own_target(repo, &mut command).env("RUSTC_BOOTSTRAP", "1"))
+    cmd::run(own_target(repo, &mut command).env("RUSTC_BOOTSTRAP", "1"))?;
+    let mut seeds = on_stable(repo, "run");
+    seeds.args(["--example", "seeds", "--"]).arg(data(repo)).arg(repo.root.join("fuzz/corpus"));
+    cmd::run(own_target(repo, &mut seeds))
+}
+
+/// What is to be run for each target. The slowest first, so that none of them is left running alone.
+fn plans(repo: &Repo, targets: &[String], goal: Goal) -> Vec<Plan> {
+    let slowest = ["directory", "operations", "readers"];
+    let mut ordered: Vec<&String> = targets.iter().collect();
+    ordered.sort_by_key(|target| slowest.iter().position(|slow| slow == target).unwrap_or(slowest.len()));
+    let programs = host().map(|host| repo.target.join("fuzz").join(host).join("release")).unwrap_or_default();
+    let plan = |target: &String| Plan {
+        target: target.clone(),
+        program: programs.join(target),
+        fuzz: repo.root.join("fuzz"),
+        scratch: repo.target.join("fuzz-runs").join(target),
+        goal,
+        must_fail: target == CANARY,
+    };
+    ordered.into_iter().map(plan).collect()
+}
+
+/// The targets named, or all.
+fn chosen(named: &[String], targets: &[String]) -> Result<Vec<String>, String> {
+    if let Some(unknown) = named.iter().find(|name| !targets.contains(name)) {
+        return Err(format!("no fuzz target `{unknown}`; there are: {}", targets.join(" ")));
+    }
+    Ok(if named.is_empty() { targets.to_vec() } else { named.to_vec() })
+}
+
+/// A command of cargo in `fuzz/` that needs neither the fuzzer nor another compiler.
+fn on_stable(repo: &Repo, verb: &str) -> std::process::Command {
+    let mut command = cmd::cargo(&repo.root.join("fuzz"));
+    command.args([verb, "--quiet", "--release", "--locked", "--no-default-features"]);
+    command
 }
 
 /// A workspace of its own, so a place of its own: it must not push out what the others have built.
 fn own_target<'a>(repo: &Repo, command: &'a mut std::process::Command) -> &'a mut std::process::Command {
     command.env("CARGO_TARGET_DIR", repo.target.join("fuzz"))
+}
+
+/// The directory of golden logs.
+fn data(repo: &Repo) -> PathBuf {
+    repo.root.join("crates/wal-engine/tests/data")
+}
+
+/// The platform that we run on, as the compiler calls it.
+fn host() -> Result<String, String> {
+    let said = cmd::output(std::process::Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
 }
 
 /// The files of `fuzz/fuzz_targets`, by name.
@@ -88,82 +178,29 @@ fn targets(repo: &Repo) -> Result<Vec<String>, String> {
     Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// Writes each golden segment, and each payload in one, as a file named by its contents; says how many.
-fn write_seeds(repo: &Repo, to: &Path) -> Result<usize, String> {
-    std::fs::create_dir_all(to).map_err(|e| format!("{}: {e}", to.display()))?;
-    let mut seeds = BTreeSet::new();
-    for dir in repo.cases("golden")?.iter().chain(&repo.cases("real")?) {
-        let mut files: Vec<PathBuf> = Vec::new();
-        let log = dir.join("wal");
-        for entry in std::fs::read_dir(&log).map_err(|e| format!("{}: {e}", log.display()))? {
-            files.push(entry.map_err(|e| format!("{}: {e}", log.display()))?.path());
-        }
-        for file in files {
-            let bytes = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-            seeds.extend(
-                payloads(&bytes).into_iter().filter(|seed| seed.len() <= SEED_BYTES_MAX).map(<[u8]>::to_vec),
-            );
-            // Bodies see what follows the header, from an entry boundary on.
-            let entries = bytes.get(HEADER_BYTES..).unwrap_or(&bytes);
-            seeds.insert(entries[..entries.len().min(SEED_BYTES_MAX)].to_vec());
-        }
-    }
-    for seed in &seeds {
-        let path = to.join(format!("golden-{:016x}", fnv(seed)));
-        std::fs::write(&path, seed).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(seeds.len())
-}
-
-/// The payloads of a segment, found by their lengths alone; whatever does not fit ends the list.
-fn payloads(segment: &[u8]) -> Vec<&[u8]> {
-    let mut found = Vec::new();
-    let mut at = HEADER_BYTES;
-    while let Some(head) = segment.get(at..at + 6) {
-        let length = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
-        let Some(payload) = usize::try_from(length)
-            .ok()
-            .and_then(|length| segment.get(at + 6..(at + 6).checked_add(length)?))
-        else {
-            break;
-        };
-        if head[0] == 0 {
-            break;
-        }
-        found.push(payload);
-        at += payload.len() + 10;
-    }
-    found
-}
-
-/// FNV-1a, for names only.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-const HEADER_BYTES: usize = 8;
-/// Longer seeds only slow the fuzzer down.
-const SEED_BYTES_MAX: usize = 4096;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn payloads_are_found_by_their_lengths_up_to_the_end_mark() {
-        let mut segment = vec![0; HEADER_BYTES];
-        segment.extend([2, 1, 0, 0, 0, 3, b'a', b'b', b'c', 9, 9, 9, 9]);
-        segment.extend([3, 1, 0, 0, 0, 0, 9, 9, 9, 9]);
-        segment.extend([0; 32]);
-        assert_eq!(payloads(&segment), [&b"abc"[..], b""]);
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
     }
 
     #[test]
-    fn a_length_past_the_end_ends_the_list() {
-        let mut segment = vec![0; HEADER_BYTES];
-        segment.extend([2, 1, 255, 255, 255, 255, 1, 2, 3]);
-        assert!(payloads(&segment).is_empty());
+    fn limits_of_a_long_run_are_read_and_others_refused() {
+        let (goal, named) = long_goal(&words("--runs 5 scan --seconds 7 samples")).unwrap();
+        assert_eq!((goal.executions, goal.time.as_secs()), (5, 7));
+        assert_eq!(named, ["scan", "samples"]);
+        assert_eq!(long_goal(&[]).unwrap().0.executions, 1_000_000_000);
+        for bad in ["--runs", "--runs none", "--runs 0", "--hours 3"] {
+            assert!(long_goal(&words(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_target_is_refused_and_none_means_all() {
+        let targets = words("a b");
+        assert_eq!(chosen(&[], &targets).unwrap(), targets);
+        assert!(chosen(&words("a c"), &targets).unwrap_err().contains("`c`"));
     }
 }

@@ -18,6 +18,7 @@ mod crates;
 mod examples;
 mod expectation;
 mod fuzz;
+mod fuzz_run;
 mod golden;
 mod http;
 mod interop;
@@ -56,7 +57,11 @@ const VERBS: &[Verb] = &[
         help: "criterion benches and the throughput table; --smoke is quick",
         run: bench::run,
     },
-    Verb { name: "fuzz", help: "list | check | replay | smoke | TARGET [libfuzzer options]", run: fuzz::run },
+    Verb {
+        name: "fuzz",
+        help: "list | check | replay | smoke | long | TARGET [libfuzzer options]",
+        run: fuzz::run,
+    },
     Verb {
         name: "crash",
         help: "the tool killed and refused system calls; [kills|errors] [--long] [--seed S]",
@@ -106,7 +111,7 @@ fn main() -> ExitCode {
 
 fn help() -> String {
     let mut text = String::from(
-        "cargo xtask VERB\n\n  ci       what CI runs: all of the below but coverage and mutants, fuzzing only as a replay\n",
+        "cargo xtask VERB\n\n  ci       what CI runs: all of the below but coverage and mutants, the long ones cut short\n",
     );
     for verb in VERBS {
         text += &format!("  {:<8} {}\n", verb.name, verb.help);

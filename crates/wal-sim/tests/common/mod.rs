@@ -6,6 +6,5 @@ pub mod entry;
 pub mod faulty;
 pub mod history;
 pub mod kept;
-pub mod rotten;
 pub mod run;
 pub mod totals;
