@@ -24,6 +24,7 @@ mod http;
 mod interop;
 mod layers;
 mod links;
+mod models;
 mod mutants;
 mod ndjson;
 mod prom;
@@ -71,6 +72,11 @@ const VERBS: &[Verb] = &[
         name: "sim",
         help: "power loss on the simulated disk; [--long] [--states N] [--seed S] [--schedule FILE]",
         run: sim::run,
+    },
+    Verb {
+        name: "models",
+        help: "threads in every order, or in many; [loom|shuttle] [--long] [name of a model]",
+        run: models::run,
     },
     Verb {
         name: "release",

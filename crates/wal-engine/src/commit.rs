@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use wal_segment::Position;
 
 use crate::error::{Error, Result};
+use crate::sync::{self, Condvar, Mutex, MutexGuard};
 
 /// Where one who waits is told the outcome. Each thread has one and uses it again, so that its commits
 /// allocate nothing; a future has its own. Each is woken by itself, so no herd runs for one lock.
@@ -68,7 +68,7 @@ impl Slot {
     }
 }
 
-thread_local! {
+sync::thread_local! {
     static SLOT: RefCell<Arc<Slot>> = RefCell::new(Arc::default());
 }
 

@@ -16,6 +16,8 @@ mod io;
 mod log;
 pub mod mark;
 mod metrics;
+#[cfg(all(test, any(wal_loom, wal_shuttle)))]
+mod models;
 mod options;
 mod pipeline;
 mod plan;
@@ -31,6 +33,7 @@ mod report;
 mod rewrite;
 mod scan;
 mod shared;
+mod sync;
 mod track;
 mod truncate;
 mod view;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use wal_segment::{Position, Prepared, Storage};
 
 use crate::append::{Appender, Condition};
@@ -15,6 +13,7 @@ use crate::io::{self, Io};
 use crate::metrics::Counters;
 use crate::options::WalOptions;
 use crate::quarantine;
+use crate::sync::{self, Condvar, Mutex, ThreadId};
 use crate::view::next_after;
 
 /// How often the durable mark is synced, off the path of commits.
@@ -94,7 +93,7 @@ impl Gate {
     /// Waits for its turn. From within the `keep` of a running truncation that would be for ever, so it
     /// is an error there.
     pub(crate) fn enter(&self) -> Result<GateGuard<'_>> {
-        let me = std::thread::current().id();
+        let me = sync::this_thread();
         let mut inside = self.inside.lock();
         while let Some(other) = *inside {
             if other == me {
@@ -207,8 +206,8 @@ impl Shared {
 /// The background thread: the only clock of the log. Writes full buffers, syncs for those who wait,
 /// prepares the next segment, keeps the flush interval, and now and then makes the mark durable.
 pub(crate) fn run(shared: &Shared) {
-    let mut next_mark = Instant::now() + MARK_SYNC_INTERVAL;
-    let mut next_flush = shared.options.flush_interval.map(|interval| Instant::now() + interval);
+    let mut next_mark = sync::now() + MARK_SYNC_INTERVAL;
+    let mut next_flush = shared.options.flush_interval.map(|interval| sync::now() + interval);
     loop {
         let until = next_flush.map_or(next_mark, |flush| flush.min(next_mark));
         let wish = shared.signal.wait(until);
@@ -224,18 +223,18 @@ pub(crate) fn run(shared: &Shared) {
         if wish.work {
             shared.prepare_if_due();
         }
-        let now = Instant::now();
+        let now = sync::now();
         if let (Some(due), Some(interval)) = (next_flush, shared.options.flush_interval)
             && due <= now
         {
             if let Err(error) = shared.sync() {
                 tracing::error!(%error, "background sync failed");
             }
-            next_flush = Some(Instant::now() + interval);
+            next_flush = Some(sync::now() + interval);
         }
         if next_mark <= now {
             shared.io.lock().sync_mark();
-            next_mark = Instant::now() + MARK_SYNC_INTERVAL;
+            next_mark = sync::now() + MARK_SYNC_INTERVAL;
         }
     }
 }

@@ -4,9 +4,7 @@ use std::io as stdio;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
 use wal_format::{EntryKind, ItemTooLarge};
 use wal_segment::{LockGuard, OsStorage, Position, SegmentStats, Storage};
 use wal_types::{Sample, Series, SeriesRef, Stone};
@@ -24,6 +22,7 @@ use crate::plan::{AppendAt, Kept};
 use crate::recovery::Recovery;
 use crate::repair::RepairPlan;
 use crate::shared::{self, Gate, Shared, Signal};
+use crate::sync::{self, JoinHandle, Mutex};
 use crate::truncate::{self, TruncateReport};
 
 /// A write-ahead log that is open for appending.
@@ -34,7 +33,7 @@ use crate::truncate::{self, TruncateReport};
 /// [`close`](Self::close) is the way that reports.
 #[derive(Debug)]
 pub struct Wal {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     dir: PathBuf,
     closed: bool,
@@ -112,9 +111,7 @@ impl Wal {
         let mut wal = Self { shared, thread: None, dir, closed: false, _lock: lock };
         if wants_thread {
             let shared = Arc::clone(&wal.shared);
-            let spawned =
-                std::thread::Builder::new().name("wal".to_owned()).spawn(move || shared::run(&shared));
-            match spawned {
+            match sync::spawn("wal", move || shared::run(&shared)) {
                 Ok(thread) => wal.thread = Some(thread),
                 Err(error) => return Err(Error::file("start the thread of", wal.dir.clone(), error)),
             }
