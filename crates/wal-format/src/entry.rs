@@ -176,8 +176,8 @@ pub(crate) fn frame_items(
 
 /// How many leading items fit into one payload, and the payload bytes that they take.
 ///
-/// `sizes` gives every item's bytes, and `base` what the payload has before its first item. Items of no bytes are
-/// taken along.
+/// `sizes` gives every item's bytes, and `base` what the payload has before its first item. Items of no bytes, of which
+/// a payload with a base has none, are taken along.
 pub(crate) fn fit(
     sizes: impl Iterator<Item = u64>,
     base: u64,
@@ -188,15 +188,13 @@ pub(crate) fn fit(
     for (index, size) in sizes.enumerate() {
         let before = if total == 0 { base } else { total };
         let after = before.saturating_add(size);
-        if size > 0 {
-            if after > u64::from(limit) {
-                if total == 0 {
-                    return Err(ItemTooLarge { index, bytes: after, limit });
-                }
-                break;
+        if after > u64::from(limit) {
+            if total == 0 {
+                return Err(ItemTooLarge { index, bytes: after, limit });
             }
-            total = after;
+            break;
         }
+        total = after;
         items = index.saturating_add(1);
     }
     Ok((items, total))

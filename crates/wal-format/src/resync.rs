@@ -126,7 +126,7 @@ impl Resync {
             bytes
         } else {
             // Only the few places in the carry are examined in the joint buffer; those behind them in `bytes`.
-            let mut joint = [0; CARRY_BYTES + CARRY_BYTES];
+            let mut joint = [0; 2 * CARRY_BYTES];
             let ahead = bytes.len().min(CARRY_BYTES);
             let sources = part(&self.carry, 0..self.carried).iter().chain(part(bytes, 0..ahead));
             joint.iter_mut().zip(sources).for_each(|(to, from)| *to = *from);
@@ -185,15 +185,16 @@ impl Resync {
     }
 
     fn remember(&mut self, kind: EntryKind, frame_bytes: u64) {
-        if Self::NEAR_FRAME_BYTES < frame_bytes {
+        let body_end = self.position.saturating_add(frame_bytes).saturating_sub(wide(CHECKSUM_BYTES));
+        let candidate = Candidate { body_end, start: self.position, prefix: self.prefix, kind };
+        if candidate.is_far() {
             if self.far_pending == Self::FAR_PENDING_MAX {
                 self.exhausted = true;
                 return;
             }
             self.far_pending = self.far_pending.saturating_add(1);
         }
-        let body_end = self.position.saturating_add(frame_bytes).saturating_sub(wide(CHECKSUM_BYTES));
-        self.pending.push(Reverse(Candidate { body_end, start: self.position, prefix: self.prefix, kind }));
+        self.pending.push(Reverse(candidate));
     }
 
     /// Judges the candidates whose payload ends at `self.position`, where `stored` stands.
@@ -203,7 +204,7 @@ impl Resync {
                 return;
             }
             self.pending.pop();
-            if Self::NEAR_FRAME_BYTES < candidate.frame_bytes() {
+            if candidate.is_far() {
                 self.far_pending = self.far_pending.saturating_sub(1);
             }
             let body_bytes = candidate.body_end.saturating_sub(candidate.start);
@@ -250,6 +251,11 @@ struct Candidate {
 impl Candidate {
     fn frame_bytes(&self) -> u64 {
         self.body_end.saturating_sub(self.start).saturating_add(wide(CHECKSUM_BYTES))
+    }
+
+    /// Whether it is so long that only so many of its kind are kept.
+    fn is_far(&self) -> bool {
+        Resync::NEAR_FRAME_BYTES < self.frame_bytes()
     }
 }
 

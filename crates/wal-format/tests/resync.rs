@@ -145,6 +145,24 @@ fn dropped_candidates_are_reported() {
     assert_eq!(progress, Some(Progress::NotFound { exhausted: true }));
 }
 
+#[test]
+fn a_near_entry_is_found_among_more_far_candidates_than_are_kept() {
+    // Places that all claim 0x02020202 bytes and fit, more of them than are kept; the longest entry that is near; and
+    // what was claimed.
+    let mut bytes = vec![2; Resync::FAR_PENDING_MAX + 100];
+    let planted = len_u64(&bytes);
+    bytes.extend(samples_entry(&vec![0; usize::try_from(Resync::NEAR_FRAME_BYTES).unwrap() - 10]));
+    bytes.resize(36 << 20, 0);
+    assert_eq!(found(search(&bytes, 1 << 20)), planted);
+}
+
+#[test]
+fn a_far_entry_is_found_while_there_is_room() {
+    let far = usize::try_from(Resync::NEAR_FRAME_BYTES).unwrap();
+    let bytes = [b"debris".as_slice(), &samples_entry(&vec![0; far]), &[2, 0]].concat();
+    assert_eq!(found(search(&bytes, 1 << 16)), 6);
+}
+
 /// Bytes that look like entries far more often than chance would have it.
 fn suspicious_bytes() -> impl Strategy<Value = Vec<u8>> {
     let planted = prop::collection::vec(any::<u8>(), 0..60).prop_map(|payload| samples_entry(&payload));
