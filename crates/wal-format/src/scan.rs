@@ -240,6 +240,9 @@ mod tests {
                 assert!(!all_zero(&bytes));
                 bytes[at] = 0;
             }
+            // Many at once do not cancel out.
+            bytes.fill(0x10);
+            assert!(!all_zero(&bytes));
         }
     }
 }

@@ -104,7 +104,8 @@ impl Storage for OsStorage {
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(self.dir.join(name))
             .map_err(|error| match error.raw_os_error() {
-                Some(libc::ELOOP) => not_a_file(),
+                // A link, a folder opened for writing, a socket.
+                Some(libc::ELOOP | libc::EISDIR | libc::ENXIO) => not_a_file(),
                 _ => error,
             })?;
         if !file.metadata()?.is_file() {
