@@ -52,8 +52,8 @@ pub(crate) fn verdict(place: Place, against: Against, reason: &Reason, behind: B
         (Reason::AfterEndMark { .. }, ..) => Verdict::Torn,
         (Reason::Entry(_), Against::AboveMark, ..) => Verdict::Torn,
         (Reason::Entry(_), _, _, Behind::Nothing) => Verdict::Torn,
-        (Reason::Entry(_), _, _, Behind::Entry | Behind::Unknown) => Verdict::Damaged,
-        // Wrong magic, a name that is no file, and whatever reasons come later.
+        // An entry with another one behind it, or with hostile bytes where none could be ruled out; wrong magic, a
+        // name that is no file, and whatever reasons come later.
         _ => Verdict::Damaged,
     }
 }

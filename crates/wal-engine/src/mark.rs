@@ -206,7 +206,7 @@ impl Trail {
             self.sparse.push_back(last);
         }
         self.last = Some(Witness { end, checksum });
-        let far = DISTANCES[DISTANCES.len() - 1] + 4 * TRAIL_STEP_BYTES;
+        let far = DISTANCES[DISTANCES.len() - 1];
         while self.sparse.get(1).is_some_and(|next| next.end + far < end) {
             self.sparse.pop_front();
         }

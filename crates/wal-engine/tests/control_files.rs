@@ -7,6 +7,7 @@ use std::fs;
 use std::io::ErrorKind::InvalidInput;
 use std::path::Path;
 
+use common::disk::{Call, FaultyDisk};
 use common::{open, small};
 use wal_engine::intent::{self, INTENT_FILE, IntentFile, IntentStep, STEPS_MAX, decode, encode};
 use wal_engine::mark::{self, MARK_FILE, Mark, MarkFile, Trail, Witness};
@@ -145,6 +146,25 @@ fn a_mark_is_written_into_the_older_slot_and_the_newer_one_counts() {
         both.map(|mark| (mark.counter, mark.position)).collect::<Vec<_>>(),
         [(10, at(50)), (9, at(50))]
     );
+}
+
+#[test]
+fn control_files_are_durable_when_they_say_so_and_say_when_they_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(dir.path());
+    let (intent, mut mark) = (IntentFile::open(&disk).unwrap(), MarkFile::open(&disk, 0, 0).unwrap());
+    let syncs = || disk.faults.journal.lock().iter().filter(|line| line.starts_with("Sync ")).count();
+    let before = syncs();
+    mark.write(at(9), witness(9)).unwrap();
+    assert_eq!(syncs(), before, "whichever slot survives is true");
+    mark.sync().unwrap();
+    mark.write_both(at(9), witness(9)).unwrap();
+    intent.write(&[IntentStep::Replace { number: 1 }]).unwrap();
+    intent.clear().unwrap();
+    assert_eq!(syncs(), before + 4);
+    disk.faults.fail(Call::Sync, 1, true, 5);
+    assert!(mark.sync().is_err() && mark.write_both(at(9), witness(9)).is_err());
+    assert!(intent.write(&[]).is_err() && intent.clear().is_err());
 }
 
 #[test]

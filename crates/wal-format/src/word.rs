@@ -46,7 +46,8 @@ impl Word {
             return None;
         }
         let used = usize::try_from(last.trailing_zeros() / 8).ok()? + 1;
-        let mut groups = self.bits & (last ^ last.wrapping_sub(1)) & !CONTINUES;
+        // What lies below the bit that ends it; higher bits of `last` go with the other ones of its kind.
+        let mut groups = self.bits & last.wrapping_sub(1) & !CONTINUES;
         groups = (groups & 0x007f_007f_007f_007f) | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
         groups = (groups & 0x0000_3fff_0000_3fff) | (groups & 0x3fff_0000_3fff_0000) >> 2;
         groups = (groups & 0x0000_0000_0fff_ffff) | (groups & 0x0fff_ffff_0000_0000) >> 4;
