@@ -15,6 +15,7 @@ mod crash_kill;
 mod crash_oracle;
 mod crash_strace;
 mod crates;
+mod events;
 mod examples;
 mod expectation;
 mod fuzz;

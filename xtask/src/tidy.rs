@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Outcome, Repo, links, tables};
+use crate::{Outcome, Repo, events, links, tables};
 
 pub(crate) fn run(repo: &Repo, _: &[String]) -> Outcome {
     let mut problems = Vec::new();
@@ -36,6 +36,11 @@ pub(crate) fn run(repo: &Repo, _: &[String]) -> Outcome {
             Ok(text) => problems.extend(tables::check(document, &text, &sources)),
             Err(e) => problems.push(format!("{document}: {e}")),
         }
+    }
+    let document = "docs/OPERATING.md";
+    match std::fs::read_to_string(repo.root.join(document)) {
+        Ok(text) => problems.extend(events::check(document, &text, &sources)),
+        Err(e) => problems.push(format!("{document}: {e}")),
     }
     problems.extend(manifests(&repo.metadata, |path| path.exists()));
     println!("    {} files looked at, {} of them Rust", files.len(), sources.len());

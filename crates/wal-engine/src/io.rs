@@ -12,7 +12,7 @@ use wal_segment::{
 use crate::append::{Chunk, Condition};
 use crate::error::{Error, Result};
 use crate::mark::{MarkFile, Trail};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, millis_since};
 use crate::options::WalOptions;
 use crate::plan::{AppendAt, Kept};
 use crate::repair::RepairPlan;
@@ -51,6 +51,20 @@ pub(crate) struct Active {
 impl Active {
     fn end(&self) -> Position {
         Position { segment: self.number, offset: self.writer.written() }
+    }
+
+    /// Counts and tells a sync that ended well.
+    fn note_sync(&self, shared: &Shared, began: Instant) {
+        let took = began.elapsed();
+        let bytes = shared.counters.synced(took);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        tracing::trace!(
+            segment = self.number,
+            offset = self.writer.written(),
+            bytes,
+            took_us,
+            "segment synced"
+        );
     }
 }
 
@@ -123,7 +137,8 @@ impl Io {
             Ok(()) => {
                 let mut appender = shared.appender.lock();
                 if let Condition::Stalled = appender.condition {
-                    tracing::info!("there is room again: the log takes entries");
+                    let end = appender.end();
+                    tracing::info!(segment = end.segment, offset = end.offset, "there is room again");
                     appender.condition = Condition::Open;
                 }
                 Ok(())
@@ -132,7 +147,8 @@ impl Io {
                 Counters::add(&shared.counters.failures, 1);
                 let mut appender = shared.appender.lock();
                 if let Condition::Open = appender.condition {
-                    tracing::warn!(%error, "cannot write; entries wait in memory");
+                    let end = appender.end();
+                    tracing::warn!(%error, segment = end.segment, offset = end.offset, "cannot write; entries wait in memory");
                 }
                 appender.condition = Condition::Stalled;
                 drop(appender);
@@ -176,7 +192,7 @@ impl Io {
         if let Err(error) = active.writer.sync() {
             return Err(poison(shared, Error::file("sync", self.storage.path(&active.name), error)));
         }
-        shared.counters.synced(began.elapsed());
+        active.note_sync(shared, began);
         self.dirty = false;
         let durable = active.end();
         self.write_mark(shared, durable);
@@ -307,6 +323,7 @@ impl Io {
     /// entry goes in. So a fault in a segment that is not the last is never a torn write.
     fn rotate(&mut self, shared: &Shared, number: u64) -> std::result::Result<(), Failure> {
         let storage = Arc::clone(&self.storage);
+        let began = Instant::now();
         if let Some(active) = &mut self.active {
             let path = storage.path(&active.name);
             let fatal = |action| {
@@ -321,7 +338,7 @@ impl Io {
             if self.dirty {
                 let began = Instant::now();
                 active.writer.sync().map_err(fatal("sync"))?;
-                shared.counters.synced(began.elapsed());
+                active.note_sync(shared, began);
                 self.dirty = false;
             }
             let end = active.end();
@@ -347,6 +364,13 @@ impl Io {
         storage
             .sync_folder(Folder::Log)
             .map_err(|error| Failure::Fatal(Error::file("sync", storage.path(""), error)))?;
+        let sealed_bytes = self.active.as_ref().map_or(0, |old| old.writer.written());
+        tracing::debug!(
+            segment = number,
+            bytes = sealed_bytes,
+            took_ms = millis_since(began),
+            "segment begun"
+        );
         let fresh = Active { number, name, writer: prepared.into_writer(), stats: SegmentStats::default() };
         if let Some(old) = self.active.replace(fresh) {
             let bytes = old.writer.written();
@@ -355,7 +379,6 @@ impl Io {
             Counters::add(&shared.counters.rotations, 1);
         }
         self.trail.clear();
-        tracing::debug!(segment = number, "segment begun");
         Ok(())
     }
 
@@ -414,13 +437,14 @@ pub(crate) fn prepare(storage: &dyn Storage, number: u64, options: &WalOptions) 
 /// Latches the first cause; everyone who waits hears it.
 pub(crate) fn poison(shared: &Shared, cause: Error) -> Error {
     Counters::add(&shared.counters.failures, 1);
-    tracing::error!(error = %cause, "the log is poisoned until it is reopened");
     let mut appender = shared.appender.lock();
     if let Condition::Poisoned(first) = &appender.condition {
         return Error::poisoned(first);
     }
     appender.condition = Condition::Poisoned(cause.clone());
     drop(appender);
+    let at = shared.commits.durable();
+    tracing::error!(error = %cause, segment = at.segment, offset = at.offset, "the log is poisoned until it is reopened");
     let error = Error::poisoned(&cause);
     shared.commits.fail_all(&error);
     error

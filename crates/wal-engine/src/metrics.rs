@@ -1,7 +1,7 @@
 //! Counters of a running log, read as one plain snapshot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wal_format::EntryKind;
 
@@ -125,6 +125,11 @@ impl AppendedCounters {
     }
 }
 
+/// For events: whole milliseconds.
+pub(crate) fn millis_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The kinds that are counted apart, in the order of the counters.
 const KINDS: [EntryKind; 3] = [EntryKind::Series, EntryKind::Samples, EntryKind::Deletes];
 
@@ -143,7 +148,8 @@ impl Counters {
         }
     }
 
-    pub(crate) fn synced(&self, took: Duration) {
+    /// A sync ended well. Returns how many bytes it covered that none had before.
+    pub(crate) fn synced(&self, took: Duration) -> u64 {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         Self::add(&self.syncs, 1);
         Self::add(&self.sync_nanos_total, nanos);
@@ -153,7 +159,8 @@ impl Counters {
             Self::add(bucket, 1);
         }
         // What was written before this sync is covered by it.
-        self.synced_bytes.store(self.written_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        let written = self.written_bytes.load(Ordering::Relaxed);
+        written.saturating_sub(self.synced_bytes.swap(written, Ordering::Relaxed))
     }
 
     /// How much the log takes on disk, as of the last time its files changed.

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wal_format::layout;
 use wal_segment::header;
@@ -15,6 +16,7 @@ use wal_segment::{
 use crate::decide::{self, Action};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mark::{MARK_FILE, MarkFile, MarkStatus, Trail};
+use crate::metrics::millis_since;
 use crate::options::{RecoveryMode, WalOptions};
 use crate::pipeline;
 use crate::plan::{AppendAt, Kept, ReadSegment, Reading, plan};
@@ -104,6 +106,7 @@ impl Recovery {
     /// sink has seen the entries before it.
     pub fn replay(self, sink: &mut impl ReplaySink) -> Result<(Wal, RecoveryReport)> {
         let Self { storage, lock, view, options, progress } = self;
+        let (began, total_bytes) = (Instant::now(), progress.total_bytes());
         let mut reading = read(&view, &options, &progress, sink)?;
         let mode = options.recovery_mode;
         if let Some(fault) = &reading.fault
@@ -157,7 +160,13 @@ impl Recovery {
         };
         let wal = Wal::start(start)?;
         tracing::info!(
-            end = %end, entries = report.stats.entries, verdict = %report.verdict, "log opened"
+            segment = end.segment,
+            offset = end.offset,
+            entries = report.stats.entries,
+            bytes = total_bytes,
+            verdict = %report.verdict,
+            took_ms = millis_since(began),
+            "log opened"
         );
         Ok((wal, reading.report))
     }
@@ -417,10 +426,20 @@ fn finish_pending_truncation(view: View, reading: &mut Reading) -> Result<View> 
 fn report_events(reading: &Reading) {
     let report = &reading.report;
     if let Some(fault) = &report.fault {
-        tracing::warn!(%fault, mode = %report.mode, "log is not clean; repairing");
+        tracing::warn!(
+            segment = fault.at.segment,
+            offset = fault.at.offset,
+            %fault,
+            mode = %report.mode,
+            "log is not clean; repairing"
+        );
     }
     if let MarkStatus::DoesNotFit(at) = report.mark {
-        tracing::warn!(mark = %at, "the durable mark does not belong to this log");
+        tracing::warn!(
+            segment = at.segment,
+            offset = at.offset,
+            "the durable mark does not belong to this log"
+        );
     }
     if report.malformed_count != 0 {
         tracing::warn!(count = report.malformed_count, "entries do not decode; skipped");

@@ -194,7 +194,12 @@ fn rewrite<'a>(
     for (index, segment) in segments.iter().enumerate() {
         let Some(run) = runs.last_mut() else { break };
         if let SegmentOutcome::LeftAlone(fault) = run.take_in(segment, limit, mint_ms, keep)? {
-            tracing::warn!(%fault, "a damaged segment is left out of the truncation");
+            tracing::warn!(
+                segment = fault.at.segment,
+                offset = fault.at.offset,
+                %fault,
+                "a damaged segment is left out of the truncation"
+            );
             damaged.push(fault);
             runs.push(Run::new(storage, numbers(index + 1), size));
         }

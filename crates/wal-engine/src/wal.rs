@@ -4,6 +4,7 @@ use std::io as stdio;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use wal_format::{EntryKind, ItemTooLarge};
 use wal_segment::{LockGuard, OsStorage, Position, SegmentStats, Storage};
@@ -16,7 +17,7 @@ use crate::commit_future::CommitFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{Io, IoStart};
 use crate::mark::{MarkFile, Trail};
-use crate::metrics::{Counters, WalMetrics};
+use crate::metrics::{Counters, WalMetrics, millis_since};
 use crate::options::WalOptions;
 use crate::plan::{AppendAt, Kept};
 use crate::recovery::Recovery;
@@ -229,7 +230,9 @@ impl Wal {
     /// truncation. [`ErrorKind::Nested`] from within `keep`.
     pub fn truncate(&self, mint_ms: i64, keep: impl FnMut(SeriesRef) -> bool) -> Result<TruncateReport> {
         let _inside = self.shared.gate.enter()?;
+        let began = Instant::now();
         let done = truncate::run(&self.shared, mint_ms, keep);
+        let took_ms = millis_since(began);
         let counters = &self.shared.counters;
         match &done {
             Ok(report) => {
@@ -237,14 +240,17 @@ impl Wal {
                 Counters::add(&counters.corruptions, report.damaged.len() as u64);
                 tracing::info!(
                     mint_ms,
-                    removed = report.segments_removed,
-                    kept = report.series_kept,
+                    segments_removed = report.segments_removed,
+                    segments_rewritten = report.segments_rewritten,
+                    series_kept = report.series_kept,
+                    bytes = report.bytes_freed,
+                    took_ms,
                     "log truncated"
                 );
             }
             Err(error) => {
                 Counters::add(&counters.truncations_failed, 1);
-                tracing::error!(%error, mint_ms, "truncation failed");
+                tracing::error!(%error, mint_ms, took_ms, "truncation failed");
             }
         }
         done
@@ -300,11 +306,18 @@ impl Wal {
     pub fn close(mut self) -> Result<()> {
         self.stop_thread();
         self.closed = true;
+        let began = Instant::now();
         let closed = self.shared.io.lock().close(&self.shared);
         self.shared.end();
         self.shared.discard_prepared();
         if closed.is_ok() {
-            tracing::info!(end = %self.end(), "log closed");
+            let end = self.end();
+            tracing::info!(
+                segment = end.segment,
+                offset = end.offset,
+                took_ms = millis_since(began),
+                "log closed"
+            );
         }
         closed
     }
@@ -393,7 +406,7 @@ impl Drop for Wal {
         self.shared.discard_prepared();
         let unsynced = self.shared.counters.written_bytes.load(Ordering::Relaxed)
             - self.shared.counters.synced_bytes.load(Ordering::Relaxed);
-        tracing::debug!(unsynced, "log dropped without close");
+        tracing::debug!(bytes = unsynced, "log dropped without close");
     }
 }
 
