@@ -8,6 +8,7 @@ use std::time::Instant;
 mod bench;
 mod ci;
 mod cmd;
+mod commands;
 mod coverage;
 mod crash;
 mod crash_inject;
@@ -40,7 +41,7 @@ pub(crate) type Outcome = Result<(), String>;
 
 /// One thing that the repository can check or run by itself.
 struct Verb {
-    name: &'static str,
+    pub(crate) name: &'static str,
     help: &'static str,
     run: fn(&Repo, &[String]) -> Outcome,
 }
@@ -79,6 +80,7 @@ const VERBS: &[Verb] = &[
         help: "threads in every order, or in many; [loom|shuttle] [--long] [name of a model]",
         run: models::run,
     },
+    Verb { name: "commands", help: "what documents tell to type exists", run: commands::run },
     Verb {
         name: "release",
         help: "--dry-run: order, versions, contents, changelog, licences, semver",

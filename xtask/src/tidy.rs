@@ -47,6 +47,18 @@ pub(crate) fn run(repo: &Repo, _: &[String]) -> Outcome {
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
+/// The Markdown files, by name, with their text.
+pub(crate) fn documents(repo: &Repo) -> Result<Vec<(String, String)>, String> {
+    let mut files = Vec::new();
+    walk(&repo.root, Path::new(""), &mut files)?;
+    let read = |path: PathBuf| {
+        let full = repo.root.join(&path);
+        let text = std::fs::read_to_string(&full).map_err(|e| format!("{}: {e}", full.display()))?;
+        Ok((path.to_string_lossy().into_owned(), text))
+    };
+    files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "md")).map(read).collect()
+}
+
 /// Every file that could be committed, relative to the root, in a stable order. Build output is not.
 fn walk(root: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Outcome {
     let dir = root.join(below);
