@@ -1,6 +1,7 @@
 //! What the integration tests share: a sink that remembers, small batches, a failing disk.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod crowd;
 pub mod disk;
 
 use std::path::Path;
