@@ -105,6 +105,14 @@ impl Commits {
         self.0.lock().durable
     }
 
+    /// Whether everything before this position is durable.
+    ///
+    /// # Errors
+    /// When it is not, and the log is gone.
+    pub(crate) fn is_durable(&self, position: Position) -> Result<bool> {
+        self.0.lock().is_durable(position)
+    }
+
     /// Whether someone waits.
     pub(crate) fn has_waiters(&self) -> bool {
         !self.0.lock().waiters.is_empty()
@@ -116,11 +124,8 @@ impl Commits {
     /// When the log is gone.
     pub(crate) fn enqueue(&self, position: Position, slot: Arc<Slot>) -> Result<bool> {
         let mut state = self.0.lock();
-        if position <= state.durable {
+        if state.is_durable(position)? {
             return Ok(false);
-        }
-        if let Some(over) = &state.over {
-            return Err(over.clone());
         }
         state.waiters.push_back(Waiter { position, slot });
         Ok(true)
@@ -160,6 +165,14 @@ impl Commits {
 }
 
 impl State {
+    fn is_durable(&self, position: Position) -> Result<bool> {
+        match &self.over {
+            _ if position <= self.durable => Ok(true),
+            Some(over) => Err(over.clone()),
+            None => Ok(false),
+        }
+    }
+
     /// Tells those for whom there is an outcome, who then leave the queue.
     fn tell(&mut self, outcome: impl Fn(&Waiter) -> Option<Result<()>>) -> ToWake {
         let mut tasks = Vec::new();

@@ -148,8 +148,11 @@ impl Shared {
     }
 
     /// Syncs, unless whoever held the lock before has done it already.
+    ///
+    /// # Errors
+    /// Those of a sync; and when the log is gone, for then the files may be another's.
     pub(crate) fn sync_up_to(&self, io: &mut Io, position: Position) -> Result<()> {
-        if position <= self.commits.durable() {
+        if self.commits.is_durable(position)? {
             return Ok(());
         }
         let synced = io.sync(self);
@@ -157,7 +160,8 @@ impl Shared {
         if position <= self.commits.durable() { Ok(()) } else { synced }
     }
 
-    /// The log is closed or dropped: nobody is left who could answer a commit.
+    /// The log is closed or dropped: nobody is left who could answer a commit. Called with the I/O lock
+    /// held, so that nobody is at the files afterwards.
     pub(crate) fn end(&self) {
         let next = "await commits before closing the log; reopening it shows what became durable";
         self.commits.end(&Error::new(ErrorKind::Closed, "the log was closed before it was durable", next));

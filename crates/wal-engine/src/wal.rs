@@ -307,8 +307,12 @@ impl Wal {
         self.stop_thread();
         self.closed = true;
         let began = Instant::now();
-        let closed = self.shared.io.lock().close(&self.shared);
-        self.shared.end();
+        let closed = {
+            let mut io = self.shared.io.lock();
+            let closed = io.close(&self.shared);
+            self.shared.end();
+            closed
+        };
         self.shared.discard_prepared();
         if closed.is_ok() {
             let end = self.end();
@@ -399,10 +403,12 @@ impl Drop for Wal {
         if self.closed {
             return;
         }
-        if let Err(error) = self.shared.io.lock().flush(&self.shared, true) {
+        let mut io = self.shared.io.lock();
+        if let Err(error) = io.flush(&self.shared, true) {
             tracing::error!(%error, "dropping the log lost entries that were not written");
         }
         self.shared.end();
+        drop(io);
         self.shared.discard_prepared();
         let unsynced = self.shared.counters.written_bytes.load(Ordering::Relaxed)
             - self.shared.counters.synced_bytes.load(Ordering::Relaxed);

@@ -169,3 +169,16 @@ fn without_a_thread_the_first_poll_syncs() {
     assert!(poll_once(&mut wal.commit_async(end)).is_ready());
     assert_eq!(wal.durable_position(), end);
 }
+
+#[test]
+fn without_a_thread_a_future_leaves_the_files_of_a_dropped_log_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), threaded().background_thread(false));
+    let late = wal.commit_async(log_values(&wal, 0..3));
+    drop(wal);
+    // From here on another process may hold the log.
+    let syncs = faults.count(Call::Sync);
+    let writes = faults.count(Call::Write);
+    assert_eq!(block_on(late).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!((faults.count(Call::Sync), faults.count(Call::Write)), (syncs, writes));
+}

@@ -99,6 +99,8 @@ fn the_gate_lets_one_in_at_a_time() {
 
 #[test]
 fn a_task_that_awaits_a_commit_is_answered_truly_when_the_log_goes() {
-    explore("awaited, closing", Some(4), || histories::awaited(true));
-    explore("awaited, dropping", Some(4), || histories::awaited(false));
+    for closes in [true, false] {
+        explore("awaited, no thread", None, move || histories::awaited(closes, false));
+        explore("awaited", Some(4), move || histories::awaited(closes, true));
+    }
 }

@@ -238,9 +238,9 @@ impl Task {
 }
 
 /// A task awaits a commit while the log is closed, or dropped: it is answered, and truly.
-pub(super) fn awaited(closes: bool) {
+pub(super) fn awaited(closes: bool, background: bool) {
     let disk = Arc::<ModelDisk>::default();
-    let wal = disk.start(threaded(true));
+    let wal = disk.start(threaded(background));
     let end = append(&wal, 0).unwrap();
     let commit = wal.commit_async(end);
     let task = sync::spawn("task", {
@@ -258,5 +258,7 @@ pub(super) fn awaited(closes: bool) {
     } else {
         drop(wal);
     }
+    let asked = disk.syncs();
     task.unwrap().join().unwrap();
+    assert!(background || asked == disk.syncs(), "files were touched after the log had let go of them");
 }
