@@ -80,7 +80,12 @@ impl Failure {
     /// A failed operation on a file of the user's choosing: a path that is not there is bad input, the
     /// rest is an I/O error.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
-        let message = format!("{}: {error}\n  next: check the path and its permissions", path.display());
+        let next = match error.kind() {
+            IoKind::PermissionDenied => "run it as a user who may, or give this one the right to it",
+            IoKind::NotFound => "check the path",
+            _ => "check the path and its permissions",
+        };
+        let message = format!("{}: {error}\n  next: {next}", path.display());
         match error.kind() {
             IoKind::NotFound | IoKind::NotADirectory | IoKind::IsADirectory => Self::bad_input(message),
             _ => Self::io(message),

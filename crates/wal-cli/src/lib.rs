@@ -8,6 +8,7 @@ mod args;
 mod cmd;
 mod exit;
 mod faults;
+mod foreign;
 pub mod fuzzing;
 mod json_in;
 mod json_lex;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::Failure;
+use crate::foreign;
 
 /// Standard output through one large buffer.
 ///
@@ -43,6 +44,12 @@ pub(crate) fn print(write: impl FnOnce(&mut Output) -> io::Result<()>) -> Result
 pub(crate) fn existing_dir(dir: &Path) -> Result<(), Failure> {
     let metadata = fs::metadata(dir).map_err(|error| Failure::file(dir, &error))?;
     if metadata.is_dir() { Ok(()) } else { Err(not_a_directory(dir)) }
+}
+
+/// Checks that `dir` is a directory and holds no other program's log: nothing to read or to repair here.
+pub(crate) fn log_dir(dir: &Path) -> Result<(), Failure> {
+    existing_dir(dir)?;
+    foreign::refuse(dir)
 }
 
 /// Checks that `dir` is a directory or is not there yet.
@@ -90,10 +97,18 @@ pub(crate) fn segment_file(dir: &Path, segment: u64) -> PathBuf {
 }
 
 /// The error for a path that is something else than a directory.
-fn not_a_directory(dir: &Path) -> Failure {
+fn not_a_directory(path: &Path) -> Failure {
+    let is_segment = path
+        .file_name()
+        .is_some_and(|name| !name.is_empty() && name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    let dir = match path.parent() {
+        Some(dir) if is_segment && dir.as_os_str().is_empty() => ": .".to_owned(),
+        Some(dir) if is_segment => format!(": {}", dir.display()),
+        _ => String::new(),
+    };
     Failure::bad_input(format_args!(
-        "{}: not a directory\n  next: name the directory that holds the segment files",
-        dir.display()
+        "{}: not a directory\n  next: name the directory that holds the segment files{dir}",
+        path.display()
     ))
 }
 

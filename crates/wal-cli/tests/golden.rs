@@ -21,7 +21,9 @@ fn every_golden_log_is_dumped_up_to_its_first_fault() {
                 case.log.path().join(format!("{:06}", case.case["fault"]["segment"].as_u64().unwrap()));
             dumped.expect(1, &[&format!("{}: offset {offset}:", file.display()), "next: "]);
         } else if case.case["malformed"].as_array().is_some_and(Vec::is_empty) {
-            assert_eq!(dumped.stderr(), "", "{}", case.name);
+            let empty = if case.name == "01-empty" { "no segment files here" } else { "" };
+            assert!(dumped.stderr().contains(empty), "{}: {dumped}", case.name);
+            assert_eq!(dumped.stderr().is_empty(), empty.is_empty(), "{}: {dumped}", case.name);
         } else {
             dumped.expect(0, &["malformed entry skipped"]);
         }

@@ -23,7 +23,10 @@ const MAGIC: [u8; 8] = *b"WALMARK1";
 const DISTANCES: [u64; 4] = [1, 4 << 10, 64 << 10, 1 << 20];
 /// No log writes its mark that often: a counter from here on is none that a log wrote.
 const COUNTER_END: u64 = 1 << 63;
-const WITNESSES_MAX: usize = DISTANCES.len() + 1;
+/// How many of a segment's first entries are witnesses too: a log that begins like another one, and then
+/// is another, is told by them.
+const FRONT: usize = 8;
+const WITNESSES_MAX: usize = FRONT + DISTANCES.len() + 1;
 /// Between two entries remembered for witnesses, in bytes.
 const TRAIL_STEP_BYTES: u64 = 2 << 10;
 
@@ -34,6 +37,15 @@ pub struct Witness {
     pub end: u64,
     /// The checksum stored in the entry's last four bytes.
     pub checksum: u32,
+}
+
+impl Witness {
+    fn stands_in(&self, file: &dyn StorageFile, len: u64) -> io::Result<bool> {
+        let mut stored = [0_u8; layout::CHECKSUM_BYTES];
+        let Some(at) = self.end.checked_sub(layout::CHECKSUM_BYTES as u64) else { return Ok(false) };
+        Ok(read_up_to(file, &mut stored, at, len)? == stored.len()
+            && u32::from_be_bytes(stored) == self.checksum)
+    }
 }
 
 /// One value of the mark.
@@ -144,13 +156,22 @@ impl Mark {
     /// When the file cannot be read.
     pub fn fits(&self, file: &dyn StorageFile, len: u64) -> io::Result<bool> {
         for witness in &self.witnesses {
-            let mut stored = [0_u8; layout::CHECKSUM_BYTES];
-            let Some(at) = witness.end.checked_sub(layout::CHECKSUM_BYTES as u64) else { continue };
             // Zeros are what unwritten space holds, so they witness nothing.
-            if witness.checksum != 0
-                && read_up_to(file, &mut stored, at, len)? == stored.len()
-                && u32::from_be_bytes(stored) == witness.checksum
-            {
+            if witness.checksum != 0 && witness.stands_in(file, len)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a witness is not where it should be, though everything before `end` was read as valid
+    /// entries: then these are not the bytes that the mark was written for, only some that begin alike.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_contradicted(&self, file: &dyn StorageFile, end: u64, len: u64) -> io::Result<bool> {
+        for witness in self.witnesses.iter().filter(|witness| witness.end <= end) {
+            if !witness.stands_in(file, len)? {
                 return Ok(true);
             }
         }
@@ -193,6 +214,7 @@ pub fn load(storage: &dyn Storage) -> io::Result<(Option<Mark>, MarkStatus)> {
 /// The entries remembered to be named as witnesses: the last one and a sparse trail behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
+    front: Vec<Witness>,
     last: Option<Witness>,
     sparse: VecDeque<Witness>,
 }
@@ -205,6 +227,9 @@ impl Trail {
         {
             self.sparse.push_back(last);
         }
+        if self.front.len() < FRONT {
+            self.front.push(Witness { end, checksum });
+        }
         self.last = Some(Witness { end, checksum });
         let far = DISTANCES[DISTANCES.len() - 1];
         while self.sparse.get(1).is_some_and(|next| next.end + far < end) {
@@ -214,13 +239,27 @@ impl Trail {
 
     /// Appends what a later part of the same segment remembered.
     pub fn extend(&mut self, later: &Self) {
-        for witness in later.sparse.iter().chain(&later.last) {
-            self.push(witness.end, witness.checksum);
+        for witness in later.front.iter().chain(&later.sparse).chain(&later.last) {
+            if self.last.is_none_or(|last| last.end < witness.end) {
+                self.push(witness.end, witness.checksum);
+            }
+        }
+    }
+
+    /// The same entries where they are in a file that was written anew.
+    #[must_use]
+    pub fn moved(&self, to: impl Fn(u64) -> u64) -> Self {
+        let moved = |witness: &Witness| Witness { end: to(witness.end), checksum: witness.checksum };
+        Self {
+            front: self.front.iter().map(moved).collect(),
+            last: self.last.as_ref().map(moved),
+            sparse: self.sparse.iter().map(moved).collect(),
         }
     }
 
     /// Forgets everything: another segment begins.
     pub fn clear(&mut self) {
+        self.front.clear();
         self.last = None;
         self.sparse.clear();
     }
@@ -231,7 +270,8 @@ impl Trail {
         self.last
     }
 
-    /// Witnesses for a mark behind the last entry: that one, and others at growing distances.
+    /// Witnesses for a mark behind the last entry: that one, others at growing distances, and the first
+    /// few of the segment.
     #[must_use]
     pub fn witnesses(&self) -> Vec<Witness> {
         let Some(last) = self.last else { return Vec::new() };
@@ -239,10 +279,14 @@ impl Trail {
         for distance in DISTANCES {
             let wanted = last.end.saturating_sub(distance);
             let found = self.sparse.iter().rev().find(|kept| kept.end <= wanted);
-            // A short segment has nothing that far behind: its first entry serves.
-            if let Some(witness) = found.or(self.sparse.front())
+            if let Some(witness) = found
                 && !chosen.contains(witness)
             {
+                chosen.push(*witness);
+            }
+        }
+        for witness in &self.front {
+            if !chosen.contains(witness) {
                 chosen.push(*witness);
             }
         }
@@ -400,17 +444,37 @@ mod tests {
         for (found, wanted) in ends[1..].iter().zip(DISTANCES) {
             assert!(wanted <= *found && *found <= wanted + 3 * TRAIL_STEP_BYTES, "{ends:?}");
         }
+        let front: Vec<u64> = ends[1 + DISTANCES.len()..].iter().map(|distance| end - distance).collect();
+        assert_eq!(front, [58, 108, 158, 208, 258, 308, 358, 408]);
         assert!(trail.sparse.len() < 1000);
     }
 
     #[test]
-    fn a_short_segment_names_its_first_entry_too() {
+    fn a_short_segment_names_its_first_entries_too() {
         let mut trail = Trail::default();
         for i in 1..=3 {
             trail.push(8 + 20 * u64::from(i), i);
         }
         let witnesses = trail.witnesses();
         assert_eq!(witnesses[0], Witness { end: 68, checksum: 3 });
+        assert_eq!(witnesses.len(), 3);
         assert!(witnesses.contains(&Witness { end: 28, checksum: 1 }));
+    }
+
+    #[test]
+    fn a_trail_read_in_pieces_is_the_trail_of_the_whole() {
+        let mut whole = Trail::default();
+        let mut pieces = Trail::default();
+        for piece in 0..20_u32 {
+            let mut part = Trail::default();
+            for entry in 0..5 {
+                let end = 8 + 700 * u64::from(piece * 5 + entry + 1);
+                whole.push(end, piece * 5 + entry + 1);
+                part.push(end, piece * 5 + entry + 1);
+            }
+            pieces.extend(&part);
+        }
+        assert_eq!(pieces.front, whole.front);
+        assert_eq!(pieces.last, whole.last);
     }
 }

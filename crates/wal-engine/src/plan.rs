@@ -46,6 +46,8 @@ pub(crate) struct Reading {
     pub(crate) fault: Option<Fault>,
     /// The last entries of the last segment read.
     pub(crate) trail: Trail,
+    /// The last entries of the segment before that one, in case nothing of the last one stays.
+    pub(crate) trail_before: Trail,
 }
 
 pub(crate) struct ReadSegment {
@@ -68,7 +70,9 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
         }
     }
     let header_bytes = layout::HEADER_BYTES as u64;
+    let last_read = reading.segments.last().map(|segment| segment.finished.file.number);
     for segment in &reading.segments {
+        let is_last_read = last_read == Some(segment.finished.file.number);
         let Finished { file, len, end, .. } = &segment.finished;
         let target = Target { name: file.name.clone(), number: file.number, len: *len };
         let is_last = view.segments.last().is_some_and(|last| last.number == file.number);
@@ -80,12 +84,15 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
                 _ => plan.moves.push(target),
             }
             continue;
-        } else if !segment.gaps.is_empty() {
+        } else if segment.gaps.iter().any(|gap| !gap.is_empty()) {
             let parts = parts_between(&segment.gaps, *end);
             bytes = header_bytes + parts.iter().map(|part| part.end - part.start).sum::<u64>();
             if parts.is_empty() {
                 plan.moves.push(target);
                 continue;
+            }
+            if is_last_read {
+                reading.trail = reading.trail.moved(|end| place_in_parts(&parts, end));
             }
             plan.rewrites.push((target, parts, true));
         } else if Some(file.number) == cut_number {
@@ -95,6 +102,13 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
             plan.cut = Some((target, *end, false));
         }
         kept.push(Kept { number: file.number, name: file.name.clone(), bytes, stats: segment.stats });
+    }
+    if kept.last().map(|last| last.number) != last_read {
+        // Witnesses are of the segment that the mark will name.
+        let before = reading.segments.iter().rev().nth(1).map(|segment| segment.finished.file.number);
+        let trail = std::mem::take(&mut reading.trail_before);
+        let is_of_last = before.is_some() && kept.last().map(|last| last.number) == before;
+        reading.trail = if is_of_last { trail } else { Trail::default() };
     }
     plan.moves.sort_by_key(|target| std::cmp::Reverse(target.number));
     let damaged = reading.report.verdict == Verdict::Damaged;
@@ -133,6 +147,12 @@ fn is_shared(view: &View, name: &str) -> Result<bool> {
 
 fn is_header_fault(reading: &Reading) -> bool {
     reading.fault.is_some_and(|fault| fault.reason.is_header_fault())
+}
+
+/// Where an offset of the old file is in one that holds only these parts of it.
+fn place_in_parts(parts: &[Range<u64>], offset: u64) -> u64 {
+    let before = parts.iter().filter(|part| part.start < offset);
+    layout::HEADER_BYTES as u64 + before.map(|part| part.end.min(offset) - part.start).sum::<u64>()
 }
 
 /// What lies between the gaps of a segment, from behind the header to its end.

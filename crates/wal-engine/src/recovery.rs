@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use wal_format::layout;
 use wal_segment::header;
+use wal_segment::os::QUARANTINE_FOLDER;
 use wal_segment::{
     Access, Fault, FileError, Folder, LockAttempt, LockGuard, Modes, OsStorage, Position, ReadMethod, Reason,
     SegmentStats, Storage, Verdict,
@@ -21,7 +22,8 @@ use crate::options::{RecoveryMode, WalOptions};
 use crate::pipeline;
 use crate::plan::{AppendAt, Kept, ReadSegment, Reading, plan};
 use crate::progress::{Meter, ReplayProgress};
-use crate::repair;
+use crate::quarantine::copy_range;
+use crate::repair::{self, RepairPlan};
 use crate::replay::{Decoder, ReplaySink};
 use crate::report::RecoveryReport;
 use crate::scan::{Event, Finished, Scan, ScanOptions};
@@ -64,17 +66,15 @@ impl Recovery {
         let created = storage
             .create_log_folder()
             .map_err(|error| Error::file("open the log directory", dir.clone(), error))?;
-        // Else the whole log could vanish with its directory's name. Whoever made the directory may have
-        // died before its sync; a mark's file shows that an earlier open came past this line.
-        if created || !is_there(&*storage, MARK_FILE)? {
-            match storage.sync_folder(Folder::Parent) {
-                // A directory made by someone else, in a place that is not ours to open.
-                Err(error) if !created && error.kind() == io::ErrorKind::PermissionDenied => {
-                    tracing::warn!(%error, "cannot make the log directory's own name durable");
-                }
-                Err(error) => return Err(Error::file("sync the parent of", dir, error)),
-                Ok(()) => {}
+        // Else the whole log could vanish with its directory's name. Whoever made the directory, copied it
+        // here or gave it this name may not have synced that, and nothing inside would show it.
+        match storage.sync_folder(Folder::Parent) {
+            // A directory made by someone else, in a place that is not ours to open.
+            Err(error) if !created && error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(%error, "cannot make the log directory's own name durable");
             }
+            Err(error) => return Err(Error::file("sync the parent of", dir, error)),
+            Ok(()) => {}
         }
         let lock = storage.lock().map_err(|error| Error::file("lock", dir.clone(), error))?;
         let lock = match lock {
@@ -123,6 +123,7 @@ impl Recovery {
             repair::remove_if_there(&*storage, name)?;
         }
         let report = &mut reading.report;
+        make_durable(&view, &kept, &plan, report.mark)?;
         match plan.apply(&*storage, control.as_mut(), &mut report.quarantined) {
             Ok(()) => {}
             Err(error) if error.is_disk_full() => {
@@ -132,7 +133,7 @@ impl Recovery {
             }
             Err(error) => return Err(error.into()),
         }
-        make_durable(&view, &kept, append_at, report.mark)?;
+        sync_names(&view)?;
         let end = append_at.position();
         report.end = end;
         // A mark at an entry protects more than one at a header: if the next segment does not exist
@@ -207,14 +208,6 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
     Ok(reading.report)
 }
 
-fn is_there(storage: &dyn Storage, name: &str) -> Result<bool> {
-    match storage.open(name, Access::Read) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::file("read", storage.path(name), error)),
-    }
-}
-
 /// An unsupported segment anywhere forbids any change, so it is looked for before anything else.
 fn find_unsupported(view: &View) -> Result<Option<Fault>> {
     for segment in &view.segments {
@@ -253,6 +246,7 @@ fn read(
         segments: Vec::new(),
         fault: None,
         trail: Trail::default(),
+        trail_before: Trail::default(),
     };
     let mut decoder = Decoder::default();
     let mut stats = SegmentStats::default();
@@ -325,7 +319,7 @@ impl Reading {
         self.report.segments += 1;
         self.segments.push(ReadSegment { finished, stats, gaps: std::mem::take(gaps) });
         if more {
-            self.trail.clear();
+            self.trail_before = std::mem::take(&mut self.trail);
         }
     }
 }
@@ -375,33 +369,53 @@ fn open_control_files(view: &View, append_at: AppendAt) -> Result<Option<MarkFil
     Ok(mark)
 }
 
-/// Makes every segment durable that is not known to be, before the first acknowledgement.
-fn make_durable(view: &View, kept: &[Kept], append_at: AppendAt, mark: MarkStatus) -> Result<()> {
+/// Makes every segment that stays durable where it is not known to be, before the first acknowledgement,
+/// and before a mark that a repair writes names what is in it.
+fn make_durable(view: &View, kept: &[Kept], plan: &RepairPlan, mark: MarkStatus) -> Result<()> {
     let storage = &*view.storage;
     let fitting = match mark {
         MarkStatus::Fits(at) => Some(at),
         _ => None,
     };
     for segment in kept {
-        // Below a fitting mark a segment was finished and synced by us before the next one began.
-        if fitting.is_some_and(|at| segment.number < at.segment) {
+        // One that is written anew is durable when it takes its place. All others, also below a fitting mark:
+        // the log may be a copy, mark and all, of one that was durable elsewhere. A file without changes costs
+        // next to nothing to sync.
+        if plan.rewrites_segment(segment.number) {
             continue;
         }
         let failed = |error| Error::file("make durable", storage.path(&segment.name), error);
         let file = storage.open(&segment.name, Access::Write).map_err(failed)?;
-        let is_last = matches!(append_at, AppendAt::Continue(at) if at.segment == segment.number);
-        // DURABILITY: recovery-rewrite. What the page cache shows may not be what the disk holds, if a
-        // sync failed in an earlier life: written again from the mark on, it is.
+        let is_last = kept.last().is_some_and(|last| last.number == segment.number);
+        // DURABILITY: recovery-rewrite. What the page cache shows may not be what the disk holds, if a sync
+        // failed in an earlier life: the kernel may call pages clean that the disk never got, and only
+        // writing them again makes a sync mean what it says.
         let shared = 1 < file.links().map_err(failed)?;
         if is_last && !shared {
             let from = match fitting {
                 Some(at) if at.segment == segment.number => at.offset.min(segment.bytes),
                 _ => 0,
             };
-            repair::write_again(&*file, from..segment.bytes).map_err(failed)?;
-        } else {
-            file.sync().map_err(failed)?;
+            copy_range(&*file, from..segment.bytes, &*file, from).map_err(failed)?;
         }
+        let failed = |error| FileError::new("sync", storage.path(&segment.name), error).of_sync();
+        file.sync().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Makes all names durable that the log rests on: also those that an earlier process changed, moved into
+/// quarantine above all, and died before its syncs.
+fn sync_names(view: &View) -> Result<()> {
+    let storage = &*view.storage;
+    // DURABILITY: recovery-names. A segment that power loss brings back would stand before what is
+    // acknowledged next.
+    match storage.sync_folder(Folder::Quarantine) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(FileError::new("sync", storage.path(QUARANTINE_FOLDER), error).of_sync().into());
+        }
+        Ok(()) => {}
     }
     repair::sync(storage, Folder::Log)?;
     Ok(())

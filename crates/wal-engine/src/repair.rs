@@ -5,7 +5,7 @@ use std::ops::Range;
 use wal_format::{SegmentHeader, layout};
 use wal_segment::dir::temporary_name;
 use wal_segment::storage::write_all_at;
-use wal_segment::{Access, FileError, Folder, Position, Replace, Storage, StorageFile};
+use wal_segment::{Access, FileError, Folder, Position, Replace, Storage};
 
 use crate::mark::{MarkFile, Witness};
 use crate::quarantine::{copy_range, move_segment, save_part};
@@ -41,6 +41,11 @@ pub(crate) struct RepairPlan {
 impl RepairPlan {
     pub(crate) fn is_empty(&self) -> bool {
         self.moves.is_empty() && self.cut.is_none() && self.rewrites.is_empty() && self.empty.is_none()
+    }
+
+    /// Whether the segment of this number is written anew.
+    pub(crate) fn rewrites_segment(&self, number: u64) -> bool {
+        self.rewrites.iter().any(|(target, ..)| target.number == number)
     }
 
     /// What would be kept, without names: for a report of what would be done.
@@ -185,15 +190,6 @@ fn write_anew(storage: &dyn Storage, target: &Target, parts: &[Range<u64>]) -> R
     // open rewrites it again; at no moment is there neither.
     storage.rename(&temporary, &target.name, Replace::Allowed).map_err(failed)?;
     sync(storage, Folder::Log)
-}
-
-/// Writes the same bytes again and syncs them.
-///
-/// After a failed sync the kernel may show pages that the disk never got, and call them clean: only
-/// writing them again makes a sync mean what it says. Used before the first new entry.
-pub(crate) fn write_again(file: &dyn StorageFile, range: Range<u64>) -> std::io::Result<()> {
-    copy_range(file, range.clone(), file, range.start)?;
-    file.sync()
 }
 
 fn preview(target: &Target, offset: u64) -> Quarantined {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use wal_format::{Entry, EntryFault, frame_bytes, layout};
+use wal_format::{Entry, EntryFault, EntryKind, frame_bytes, layout};
 use wal_segment::header;
 use wal_segment::storage::read_up_to;
 use wal_segment::{
@@ -123,6 +123,10 @@ struct Current {
     reader: SegmentReader,
     place: Place,
     mark_fits: bool,
+    /// Something was stepped over, so that not all bytes before the offset are entries.
+    has_gap: bool,
+    /// What was stepped over reaches to the end of the file: nothing is left to judge.
+    gap_to_end: bool,
 }
 
 impl Scan {
@@ -230,9 +234,17 @@ impl Scan {
     /// What the end of the current segment means.
     fn tail(&mut self, tail: Tail) -> Result<Event<'static>> {
         let Some(current) = &mut self.current else { return Ok(self.stop()) };
+        if current.gap_to_end {
+            return Ok(self.finish(SegmentEnd::Exact));
+        }
         let end = current.reader.offset();
-        let below_mark = match &self.mark {
-            Some(mark) if current.mark_fits && end < mark.position.offset => Some(mark.position.offset),
+        if self.mark_is_refuted(tail)? {
+            self.refute_mark();
+        }
+        let below_mark = match (&self.mark, &self.current) {
+            (Some(mark), Some(current)) if current.mark_fits && end < mark.position.offset => {
+                Some(mark.position.offset)
+            }
             _ => None,
         };
         let reason = match (tail, below_mark) {
@@ -249,6 +261,37 @@ impl Scan {
             Against::Unmarked
         };
         self.judge(end, reason, against)
+    }
+
+    /// Whether what was read of the current segment shows that a mark is not of it, though a witness
+    /// stands where it should.
+    fn mark_is_refuted(&mut self, tail: Tail) -> Result<bool> {
+        let (Some(current), Some(mark)) = (&mut self.current, &self.mark) else { return Ok(false) };
+        if !current.mark_fits || current.has_gap {
+            return Ok(false);
+        }
+        let failed = |error| read_error(&*self.storage, &current.file, error);
+        let (end, len) = (current.reader.offset(), current.reader.len_bytes());
+        if mark.is_contradicted(current.reader.file(), end, len).map_err(failed)? {
+            return Ok(true);
+        }
+        // A truncation keeps the first entry of a segment as it is if it keeps all its series, and never
+        // a sample. A mark of the time before it would call what is left damaged.
+        let is_clean = !matches!(tail, Tail::Fault(_));
+        if is_clean && current.place == Place::Earlier && end < mark.position.offset {
+            return Ok(!holds_samples(&mut current.reader, end).map_err(failed)?);
+        }
+        Ok(false)
+    }
+
+    /// The mark turned out to be of another log, or of another time of this one.
+    fn refute_mark(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.mark_fits = false;
+        }
+        if let Some(mark) = &self.mark {
+            self.mark_status = MarkStatus::DoesNotFit(mark.position);
+        }
     }
 
     /// Whether a mark that fits lies in the current segment, before what is read now, or at the very end
@@ -300,6 +343,8 @@ impl Scan {
         let resume = resume_behind(&mut current.reader, offset, entry_behind)
             .map_err(|error| read_error(&*self.storage, &current.file, error))?;
         current.reader.seek(resume);
+        current.has_gap = true;
+        current.gap_to_end = resume == current.reader.len_bytes();
         Ok(Event::Gap(Gap { from: at, to_offset: resume, reason }, fault))
     }
 
@@ -378,7 +423,7 @@ impl Scan {
         let (limit, method) = (self.options.entry_bytes_max, self.options.method);
         let reader = SegmentReader::new(handle, len, limit, method);
         let number = file.number;
-        self.current = Some(Current { file, reader, place, mark_fits });
+        self.current = Some(Current { file, reader, place, mark_fits, has_gap: false, gap_to_end: false });
         match header {
             None => {
                 if let Some(from) = self.options.from.take_if(|from| from.segment == number) {
@@ -413,6 +458,7 @@ impl Scan {
                 _ => gap.to_offset,
             };
             current.reader.seek(to_offset);
+            current.gap_to_end = to_offset == current.reader.len_bytes();
             return Ok(Event::Gap(Gap { to_offset, ..gap }, fault));
         }
         Ok(event)
@@ -437,6 +483,21 @@ pub(crate) fn resume_behind(
         Some(end) if reader.is_boundary(end)? => end,
         _ => entry_behind.unwrap_or(len),
     })
+}
+
+/// Whether any entry between the header and `end` holds samples. The reader stands at `end` afterwards.
+fn holds_samples(reader: &mut SegmentReader, end: u64) -> io::Result<bool> {
+    reader.seek(layout::HEADER_BYTES as u64);
+    let mut found = false;
+    while !found && reader.offset() < end {
+        found = match reader.advance()? {
+            Advance::Entry => reader.entry().is_some_and(|(_, entry)| entry.kind == EntryKind::Samples),
+            Advance::TooLarge { kind, .. } => kind == EntryKind::Samples,
+            Advance::End(_) => break,
+        };
+    }
+    reader.seek(end);
+    Ok(found)
 }
 
 /// Reasons where the report says whether entries lie behind, though the verdict does not need it.

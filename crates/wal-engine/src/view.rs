@@ -65,6 +65,16 @@ impl View {
         let floor = self.mark.as_ref().map_or(1, |mark| mark.floor.max(1));
         match [listed, quarantined, marked].into_iter().flatten().max() {
             None => Ok(floor),
+            Some(highest) if listed.max(quarantined) < marked => {
+                let number = next_after(highest).map_err(|error| {
+                    // The only number that none follows stands in the mark alone.
+                    let what =
+                        format!("there is no segment number after {highest}, which the durable mark names");
+                    let next = "if the mark is of another log, move it out of the directory";
+                    Error::new(error.kind(), what, next).with_path(self.storage.path(MARK_FILE))
+                })?;
+                Ok(number.max(floor))
+            }
             Some(highest) => Ok(next_after(highest)?.max(floor)),
         }
     }

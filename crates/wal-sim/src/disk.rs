@@ -1,9 +1,12 @@
 //! The whole disk as a value: cloned at a moment, it can lose power in every way there is.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::mix_text;
+use wal_segment::Folder;
+
+use crate::block::{SECTOR_BYTES, mix_text};
 use crate::choice::{Pick, Unit};
 use crate::file::File;
 use crate::names::{FOLDER_ID, Names};
@@ -13,6 +16,10 @@ use crate::names::{FOLDER_ID, Names};
 pub struct Disk {
     pub(crate) names: Names,
     pub(crate) files: BTreeMap<u64, Arc<File>>,
+    /// Second names of files, outside the log.
+    pub(crate) outside: BTreeMap<PathBuf, u64>,
+    /// So many sectors there are.
+    pub(crate) capacity: Option<usize>,
     last_id: u64,
 }
 
@@ -46,11 +53,12 @@ impl Disk {
                 true => Arc::new(file.after(*id, &mut picks)),
                 false => Arc::clone(file),
             };
-            if names.live.values().any(|named| named == id) {
+            if names.live.values().chain(self.outside.values()).any(|named| named == id) {
                 files.insert(*id, after);
             }
         }
-        Self { names, files, last_id: self.last_id }
+        let outside = self.outside.clone();
+        Self { names, files, outside, capacity: self.capacity, last_id: self.last_id }
     }
 
     /// A number for what readers of the disk see: names, sizes and bytes. Equal disks have equal ones.
@@ -74,10 +82,75 @@ impl Disk {
     /// What readers see under a name.
     #[must_use]
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
-        let file = self.files.get(self.names.live.get(name)?)?;
+        let id = *self.names.live.get(name)?;
+        self.files.contains_key(&id).then(|| self.bytes_of(id))
+    }
+
+    /// Puts a file on the disk, or others bytes into one, durably: as if it had always been so. The log
+    /// directory is there then.
+    pub fn put(&mut self, name: &str, bytes: &[u8]) {
+        if !self.names.has_log() {
+            self.names.put("", FOLDER_ID);
+        }
+        let id = self.names.get(name).unwrap_or_else(|_| self.create(name));
+        for folder in [Folder::Parent, Folder::Log, Folder::Quarantine] {
+            self.names.sync(folder);
+        }
+        let mut file = File::default();
+        file.write(bytes, 0);
+        file.sync();
+        self.files.insert(id, Arc::new(file));
+    }
+
+    /// The files that have a second name outside the log, as readers see them there.
+    pub fn outside(&self) -> impl Iterator<Item = (&Path, Vec<u8>)> {
+        self.outside.iter().map(|(path, id)| (path.as_path(), self.bytes_of(*id)))
+    }
+
+    /// How many sectors are in use.
+    #[must_use]
+    pub fn sectors_in_use(&self) -> usize {
+        let named = self.files.iter().filter(|(id, _)| self.links(**id) != 0);
+        named.map(|(_, file)| file.taken()).sum()
+    }
+
+    /// Whether the disk holds only so much.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.capacity.is_some()
+    }
+
+    /// How many of these bytes there is room for.
+    pub(crate) fn room(&self, id: u64, offset: usize, bytes: usize) -> usize {
+        let (Some(capacity), Some(file)) = (self.capacity, self.files.get(&id)) else { return bytes };
+        let mut free = capacity.saturating_sub(self.sectors_in_use());
+        for index in offset / SECTOR_BYTES..(offset + bytes).div_ceil(SECTOR_BYTES) {
+            if file.takes(index) {
+                continue;
+            }
+            if free == 0 {
+                return (index * SECTOR_BYTES).saturating_sub(offset);
+            }
+            free -= 1;
+        }
+        bytes
+    }
+
+    pub(crate) fn links(&self, id: u64) -> usize {
+        self.names.live.values().chain(self.outside.values()).filter(|named| **named == id).count()
+    }
+
+    /// The name of the file with this number, by which units tell files.
+    #[must_use]
+    pub fn name_of(&self, id: u64) -> Option<&str> {
+        self.names.live.iter().find(|(_, named)| **named == id).map(|(name, _)| name.as_str())
+    }
+
+    fn bytes_of(&self, id: u64) -> Vec<u8> {
+        let Some(file) = self.files.get(&id) else { return Vec::new() };
         let mut bytes = vec![0; file.len()];
         file.read(&mut bytes, 0);
-        Some(bytes)
+        bytes
     }
 
     /// All names of files that readers see, with sizes in bytes.

@@ -77,6 +77,8 @@ pub struct Fault {
 pub(crate) struct Faults {
     counts: [u64; CALLS.len()],
     rules: Vec<Fault>,
+    /// Which went wrong, and of what.
+    pub(crate) met: Vec<(Call, String)>,
 }
 
 impl Faults {

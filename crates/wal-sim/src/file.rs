@@ -16,6 +16,8 @@ struct Sector {
     dirty: bool,
     /// Bytes were written here, be they zeros: no hole.
     written: bool,
+    /// Space is reserved here, which reads as zeros until it is written.
+    reserved: bool,
 }
 
 impl Sector {
@@ -111,6 +113,7 @@ impl File {
                 if let Some(sector) = self.sectors.get_mut(index) {
                     let now = cut(&sector.live, keep);
                     sector.change(now);
+                    sector.reserved &= keep != 0;
                 }
             }
         }
@@ -119,6 +122,26 @@ impl File {
         if len != self.len {
             self.change_len(len);
         }
+    }
+
+    /// Space for this range is there from now on.
+    pub(crate) fn reserve(&mut self, from: usize, to: usize) {
+        let sectors = self.sectors.iter_mut().take(to.div_ceil(SECTOR_BYTES));
+        sectors.skip(from / SECTOR_BYTES).for_each(|sector| sector.reserved = true);
+    }
+
+    /// Whether a sector takes space on the disk.
+    pub(crate) fn takes(&self, index: usize) -> bool {
+        index < self.len.div_ceil(SECTOR_BYTES)
+            && self
+                .sectors
+                .get(index)
+                .is_some_and(|sector| sector.written || sector.reserved || sector.live.is_some())
+    }
+
+    /// How many do.
+    pub(crate) fn taken(&self) -> usize {
+        (0..self.sectors.len()).filter(|index| self.takes(*index)).count()
     }
 
     /// Everything shown is durable, except what a failed sync made the cache forget.
@@ -196,7 +219,9 @@ impl File {
             } else {
                 next().map_or_else(|| garbage(id, index), |pick| sector.state(pick).clone())
             };
-            sectors.push(Sector { live, ..Sector::default() });
+            // What took space takes it still, so that a full disk is full after power loss.
+            let Sector { written, reserved, .. } = *sector;
+            sectors.push(Sector { live, written, reserved, ..Sector::default() });
         }
         if !zeros.is_empty() && next().is_none() {
             for index in zeros {

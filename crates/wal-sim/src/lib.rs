@@ -9,6 +9,7 @@ pub mod defects;
 pub mod disk;
 pub mod faults;
 mod file;
+mod handle;
 mod names;
 pub mod oracle;
 pub mod rng;

@@ -10,7 +10,7 @@ use wal_segment::{Access, FileKind, Folder, Listed, LockAttempt, LockGuard, Repl
 
 use crate::disk::Disk;
 use crate::faults::{Call, Fault, Faults, Outcome, error_of};
-use crate::file::as_offset;
+use crate::handle::SimFile;
 use crate::names::{FOLDER_ID, folder_of};
 
 /// Called with the disk as it is before each call that changes it.
@@ -20,13 +20,14 @@ pub type Watcher = Box<dyn FnMut(&Disk) + Send>;
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<Running>>);
 
-struct Running {
-    disk: Disk,
+pub(crate) struct Running {
+    pub(crate) disk: Disk,
     faults: Faults,
     watcher: Option<Watcher>,
     locked: bool,
     off: bool,
     changes: usize,
+    pub(crate) overread: usize,
 }
 
 impl fmt::Debug for SimDisk {
@@ -47,6 +48,7 @@ impl SimDisk {
             locked: false,
             off: false,
             changes: 0,
+            overread: 0,
         })))
     }
 
@@ -97,21 +99,44 @@ impl SimDisk {
         self.running().changes
     }
 
-    fn running(&self) -> MutexGuard<'_, Running> {
+    /// The faults that were met so far: which call, and of what. A folder is told by its name.
+    #[must_use]
+    pub fn met(&self) -> Vec<(Call, String)> {
+        self.running().faults.met.clone()
+    }
+
+    /// By how many bytes a buffer for reading was larger than what there was to read, at most: who takes
+    /// memory for lengths that nobody checked is told by it.
+    #[must_use]
+    pub fn overread(&self) -> usize {
+        self.running().overread
+    }
+
+    /// The disk holds so many sectors from now on; what needs more finds no space. `None` is no limit.
+    pub fn limit(&self, sectors: Option<usize>) {
+        self.running().disk.capacity = sectors;
+    }
+
+    pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call begins: it is counted, and fails if it is to fail.
-    fn begin(&self, call: Call) -> io::Result<MutexGuard<'_, Running>> {
+    fn begin(&self, call: Call, name: &str) -> io::Result<MutexGuard<'_, Running>> {
         let mut running = self.running();
-        let outcome = running.begin(call)?;
+        let outcome = running.begin(call, |_| name.to_owned())?;
         error_of(outcome)?;
         Ok(running)
     }
 }
 
 impl Running {
-    fn begin(&mut self, call: Call) -> io::Result<Option<Outcome>> {
+    /// The name is asked for where the call goes wrong.
+    pub(crate) fn begin(
+        &mut self,
+        call: Call,
+        name: impl FnOnce(&Disk) -> String,
+    ) -> io::Result<Option<Outcome>> {
         if self.off {
             return Err(io::Error::from_raw_os_error(5));
         }
@@ -122,7 +147,11 @@ impl Running {
                 self.watcher = Some(watcher);
             }
         }
-        Ok(self.faults.next(call))
+        let outcome = self.faults.next(call);
+        if outcome.is_some() {
+            self.faults.met.push((call, name(&self.disk)));
+        }
+        Ok(outcome)
     }
 
     fn need_folder(&self, name: &str) -> io::Result<()> {
@@ -139,7 +168,7 @@ impl Storage for SimDisk {
         if self.running().disk.names.has_log() {
             return Ok(false);
         }
-        self.begin(Call::CreateFolder)?.disk.names.put("", FOLDER_ID);
+        self.begin(Call::CreateFolder, "")?.disk.names.put("", FOLDER_ID);
         Ok(true)
     }
 
@@ -147,14 +176,14 @@ impl Storage for SimDisk {
         if self.running().disk.names.has(QUARANTINE_FOLDER) {
             return Ok(());
         }
-        let mut running = self.begin(Call::CreateFolder)?;
+        let mut running = self.begin(Call::CreateFolder, QUARANTINE_FOLDER)?;
         running.need_folder(QUARANTINE_FOLDER)?;
         running.disk.names.put(QUARANTINE_FOLDER, FOLDER_ID);
         Ok(())
     }
 
     fn list(&self, folder: Folder) -> io::Result<Vec<Listed>> {
-        let running = self.begin(Call::List)?;
+        let running = self.begin(Call::List, folder_name(folder))?;
         let names = &running.disk.names;
         if folder == Folder::Log && !names.has_log() {
             return Err(io::Error::from(io::ErrorKind::NotFound));
@@ -172,26 +201,26 @@ impl Storage for SimDisk {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
-        let running = self.begin(Call::Open)?;
+        let running = self.begin(Call::Open, name)?;
         let id = running.disk.names.get(name)?;
         if id == FOLDER_ID {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(Box::new(SimFile { disk: self.clone(), id, access }))
+        Ok(Box::new(SimFile::new(self.clone(), id, access)))
     }
 
     fn create_new(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let mut running = self.begin(Call::CreateNew)?;
+        let mut running = self.begin(Call::CreateNew, name)?;
         running.need_folder(name)?;
         if running.disk.names.has(name) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
         let id = running.disk.create(name);
-        Ok(Box::new(SimFile { disk: self.clone(), id, access: Access::Write }))
+        Ok(Box::new(SimFile::new(self.clone(), id, Access::Write)))
     }
 
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
-        let mut running = self.begin(Call::Rename)?;
+        let mut running = self.begin(Call::Rename, from)?;
         running.disk.names.get(from)?;
         running.need_folder(to)?;
         if replace == Replace::Never && running.disk.names.has(to) {
@@ -204,12 +233,12 @@ impl Storage for SimDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         // A look at what is not there changes nothing, so it is no moment of its own to lose power.
         self.running().disk.names.get(name)?;
-        self.begin(Call::Remove)?.disk.names.remove(name);
+        self.begin(Call::Remove, name)?.disk.names.remove(name);
         Ok(())
     }
 
     fn sync_folder(&self, folder: Folder) -> io::Result<()> {
-        let mut running = self.begin(Call::SyncFolder)?;
+        let mut running = self.begin(Call::SyncFolder, folder_name(folder))?;
         if folder == Folder::Quarantine {
             running.need_folder("quarantine/")?;
         }
@@ -231,8 +260,15 @@ impl Storage for SimDisk {
         Ok(self.running().locked)
     }
 
-    fn link_out(&self, _: &str, _: &Path) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::Unsupported))
+    fn link_out(&self, name: &str, target: &Path) -> io::Result<()> {
+        // A change of another directory: no matter of this one's names, and durable when it is asked about.
+        let mut running = self.running();
+        let id = running.disk.names.get(name)?;
+        if running.disk.outside.contains_key(target) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        running.disk.outside.insert(target.to_path_buf(), id);
+        Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -249,96 +285,15 @@ impl Drop for Held {
     }
 }
 
-/// An open file: it stays itself when its name changes.
-#[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    id: u64,
-    access: Access,
-}
-
-impl SimFile {
-    /// A call that writes begins; how many bytes it may handle.
-    fn begin_write(&self, call: Call) -> io::Result<(MutexGuard<'_, Running>, usize)> {
-        if self.access == Access::Read {
-            return Err(io::Error::from_raw_os_error(9));
-        }
-        let mut running = self.disk.running();
-        match running.begin(call)? {
-            Some(Outcome::Short(bytes)) => Ok((running, bytes)),
-            outcome => error_of(outcome).map(|()| (running, usize::MAX)),
-        }
+/// What a folder is called among the faults that were met.
+fn folder_name(folder: Folder) -> &'static str {
+    match folder {
+        Folder::Log => "",
+        Folder::Quarantine => QUARANTINE_FOLDER,
+        Folder::Parent => "..",
     }
 }
 
-impl StorageFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.running().disk.files.get(&self.id).map_or(0, |file| as_u64(file.len())))
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut running = self.disk.running();
-        let limit = match running.begin(Call::Read)? {
-            Some(Outcome::Short(bytes)) => bytes,
-            outcome => error_of(outcome).map(|()| usize::MAX)?,
-        };
-        let Some(file) = running.disk.files.get(&self.id) else { return Ok(0) };
-        let Ok(offset) = usize::try_from(offset) else { return Ok(0) };
-        let size = buffer.len().min(limit);
-        Ok(file.read(buffer.get_mut(..size).unwrap_or_default(), offset))
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let offset = as_offset(offset)?;
-        let (mut running, limit) = self.begin_write(Call::Write)?;
-        let part = bytes.get(..bytes.len().min(limit)).unwrap_or_default();
-        if let Some(file) = running.disk.file(self.id)
-            && !part.is_empty()
-        {
-            file.write(part, offset);
-        }
-        Ok(part.len())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut running = self.disk.running();
-        let outcome = running.begin(Call::Sync)?;
-        if let Some(file) = running.disk.file(self.id) {
-            match outcome {
-                Some(Outcome::Forget(_)) => file.forget(),
-                Some(Outcome::Errno(_)) => {}
-                _ => file.sync(),
-            }
-        }
-        error_of(outcome)
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        let bytes = as_offset(bytes)?;
-        let (mut running, _) = self.begin_write(Call::SetLen)?;
-        if let Some(file) = running.disk.file(self.id) {
-            file.set_len(bytes);
-        }
-        Ok(())
-    }
-
-    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        let end = as_offset(offset.saturating_add(bytes))?;
-        let (mut running, _) = self.begin_write(Call::Allocate)?;
-        if let Some(file) = running.disk.file(self.id)
-            && file.len() < end
-        {
-            file.set_len(end);
-        }
-        Ok(())
-    }
-
-    fn links(&self) -> io::Result<u64> {
-        let running = self.disk.running();
-        Ok(as_u64(running.disk.names.live.values().filter(|id| **id == self.id).count()))
-    }
-}
-
-fn as_u64(n: usize) -> u64 {
+pub(crate) fn as_u64(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }

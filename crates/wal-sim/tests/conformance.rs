@@ -188,3 +188,44 @@ fn the_lock_is_held_by_one_and_let_go_with_its_guard() {
         assert!(matches!(storage.lock().unwrap(), LockAttempt::Taken(_)));
     });
 }
+
+#[test]
+fn a_second_name_outside_is_counted_and_shows_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("copy");
+    let real = OsStorage::new(&dir.path().join("log"), Modes::default());
+    let simulated = SimDisk::new(Disk::new());
+    for storage in [&simulated as &dyn Storage, &real] {
+        storage.create_log_folder().unwrap();
+        write(storage, "a", b"a");
+        storage.link_out("a", &target).unwrap();
+        let file = storage.open("a", Access::Write).unwrap();
+        assert_eq!(file.links().unwrap(), 2);
+        assert_eq!(storage.link_out("a", &target).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(storage.link_out("b", &target).unwrap_err().kind(), ErrorKind::NotFound);
+        storage.remove("a").unwrap();
+        assert_eq!(file.links().unwrap(), 1);
+    }
+    assert_eq!(std::fs::read(&target).unwrap(), b"a");
+    let after = simulated.disk().after_power_loss(&[]);
+    assert_eq!(after.outside().map(|(path, _)| path.to_path_buf()).collect::<Vec<_>>(), [target]);
+}
+
+#[test]
+fn a_full_disk_takes_what_there_is_room_for() {
+    let sim = SimDisk::new(Disk::new());
+    sim.create_log_folder().unwrap();
+    let file = sim.create_new("a").unwrap();
+    file.write_at(&[7; 700], 0).unwrap();
+    sim.limit(Some(sim.disk().sectors_in_use() + 1));
+    assert_eq!(file.write_at(&[8; 5000], 700).unwrap(), 1536 - 700, "the sector begun, and one more");
+    assert_eq!(file.write_at(&[8; 10], 1536).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(file.write_at(&[9; 100], 0).unwrap(), 100, "space that is taken is written over");
+    assert_eq!(file.allocate(1536, 10).unwrap_err().kind(), ErrorKind::StorageFull);
+    file.set_len(512).unwrap();
+    file.allocate(512, 1024).unwrap();
+    assert_eq!(file.write_at(&[8; 2000], 512).unwrap(), 1024, "what was reserved");
+    assert!(sim.disk().after_power_loss(&[]).is_limited());
+    sim.limit(None);
+    assert_eq!(file.write_at(&[8; 5000], 0).unwrap(), 5000);
+}

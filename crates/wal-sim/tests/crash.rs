@@ -58,6 +58,55 @@ fn everything_mixed_survives_power_loss_within_recovery() {
     assert!(totals.nested != 0 && totals.repaired != 0, "{totals:?}");
 }
 
+#[test]
+fn damage_that_ends_the_log_survives_power_loss_at_every_call() {
+    assert!(500 < try_kind("damage", 2000).states);
+}
+
+#[test]
+fn damage_stepped_over_survives_power_loss_at_every_call() {
+    assert!(500 < try_kind("skipping", 2000).states);
+}
+
+#[test]
+fn a_full_disk_survives_power_loss_at_every_call() {
+    assert!(500 < try_kind("full", 2000).states);
+}
+
+#[test]
+fn a_failed_sync_and_another_process_survive_power_loss() {
+    assert!(500 < try_kind("poison", 2000).states);
+}
+
+#[test]
+fn an_old_mark_or_none_survives_power_loss_at_every_call() {
+    assert!(500 < try_kind("marks", 2000).states);
+}
+
+#[test]
+fn a_backup_stays_as_it_was_taken_whatever_becomes_of_the_log() {
+    assert!(500 < try_kind("backup", 2000).states);
+}
+
+#[test]
+fn numbers_above_six_digits_survive_power_loss_at_every_call() {
+    assert!(500 < try_kind("numbers", 2000).states);
+}
+
+/// No draws: every combination of what power loss can leave, at every call of histories of two appends.
+#[test]
+fn a_short_history_loses_power_in_every_way_there_is() {
+    let mut effort = Effort { lives: 1, nest_one_in: usize::MAX, ..Effort::short() };
+    effort.outer.all_up_to = 1 << 16;
+    let mut driver = Driver::new(effort, 1);
+    for seed in 0..4 {
+        driver.try_history(&History::new("fresh", seed)).unwrap();
+    }
+    println!("{}", driver.totals);
+    assert_eq!(driver.totals.moments_in_full, driver.totals.moments);
+    assert!(80 < driver.totals.moments && 100 < driver.totals.states, "{}", driver.totals);
+}
+
 /// The first commit of a fresh log, lost in the middle: no mark is on the disk yet that could tell the hole
 /// from rot. It is called damage, and what was acknowledged before it comes back.
 #[test]

@@ -7,11 +7,15 @@ mod common;
 use common::driver::{Driver, Effort, from_env};
 use common::faulty::every_sync_fails;
 use common::history::{History, KINDS};
+use common::rotten::repair_survives;
 use wal_sim::Defect;
 use wal_sim::defects::DEFECTS;
 
 /// How a defect is noticed within the bounded run: the first failure, if there is one.
 fn noticed(defect: Defect) -> Option<String> {
+    if let Err(what) = repair_survives(defect) {
+        return Some(what);
+    }
     let seed = from_env("WAL_SIM_SEED", 1);
     for round in 0..12 {
         for kind in KINDS {

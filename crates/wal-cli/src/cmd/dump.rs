@@ -12,11 +12,15 @@ use crate::args::{DumpArgs, Format};
 use crate::exit::{self, Failure, Outcome};
 use crate::place::{self, Output};
 use crate::text::TextDump;
-use crate::{faults, json_out};
+use crate::{faults, foreign, json_out};
 
 /// Prints the log; what was read before a fault or an error is printed before that is said.
 pub(crate) fn run(args: &DumpArgs) -> Result<Outcome, Failure> {
-    place::existing_dir(&args.dir)?;
+    place::log_dir(&args.dir)?;
+    // Who follows may well be there before the log is.
+    if !args.follow {
+        foreign::note_if_empty(&args.dir);
+    }
     let mut out = place::output()?;
     let outcome = if args.follow { follow(args, &mut out) } else { print(args, &mut out) };
     match out.flush() {

@@ -11,12 +11,13 @@ use crate::args::ImportArgs;
 use crate::exit::{self, Failure, Outcome};
 use crate::json_in::{Batch, Parser};
 use crate::progress::Progress;
-use crate::{faults, place};
+use crate::{faults, foreign, place};
 
 /// Opens the log, appends the input, and closes the log.
 pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
     place::creatable_dir(dir)?;
+    foreign::refuse(dir)?;
     let mut options = WalOptions::default()
         .recovery_mode(RecoveryMode::TolerateTornTail)
         .preallocation(args.preallocation.into());

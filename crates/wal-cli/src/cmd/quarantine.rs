@@ -13,7 +13,7 @@ use crate::place::{self, Output};
 /// Does what is asked with the quarantine of a log.
 pub(crate) fn run(args: &QuarantineArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
-    place::existing_dir(dir)?;
+    place::log_dir(dir)?;
     let mut out = place::output()?;
     match &args.action {
         QuarantineAction::List => drop(list(dir, &mut out)?),

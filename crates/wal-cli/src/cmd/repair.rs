@@ -12,7 +12,7 @@ use crate::{faults, place};
 /// Inspects or repairs the log and prints the report.
 pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
-    place::existing_dir(dir)?;
+    place::log_dir(dir)?;
     let mode = args.mode.into();
     let engine = |error| Failure::engine(dir, &error);
     let report = if args.apply {

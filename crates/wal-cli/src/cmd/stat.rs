@@ -15,7 +15,7 @@ use crate::args::ReadArgs;
 use crate::exit::{self, Failure, Outcome};
 use crate::progress::Progress;
 use crate::table::Table;
-use crate::{faults, place, text};
+use crate::{faults, foreign, place, text};
 
 /// Entries, items and bytes of one kind.
 #[derive(Default)]
@@ -49,7 +49,8 @@ struct Figures {
 
 /// Reads the log and prints the figures.
 pub(crate) fn run(args: &ReadArgs) -> Result<Outcome, Failure> {
-    place::existing_dir(&args.dir)?;
+    place::log_dir(&args.dir)?;
+    foreign::note_if_empty(&args.dir);
     let figures = read(args)?;
     place::print(|out| if args.json { figures.json(out) } else { figures.table(out) })?;
     Ok(Outcome::Done)

@@ -22,7 +22,7 @@ enum Keep {
 /// Truncates the log and prints the report.
 pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
-    place::existing_dir(dir)?;
+    place::log_dir(dir)?;
     // Before the log is opened: a mistake in the list must not cost a recovery.
     let keep = match (&args.keep_refs, &args.drop_refs) {
         (Some(file), _) => Keep::Only(refs(file)?),

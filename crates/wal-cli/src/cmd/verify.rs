@@ -12,7 +12,7 @@ use crate::args::ReadArgs;
 use crate::exit::{self, Failure, Outcome};
 use crate::progress::Progress;
 use crate::table::Table;
-use crate::{faults, place};
+use crate::{faults, foreign, place};
 
 /// What reading the whole log has shown.
 struct Findings {
@@ -34,7 +34,11 @@ struct Place {
 /// Reads the log and prints the findings.
 pub(crate) fn run(args: &ReadArgs) -> Result<Outcome, Failure> {
     place::existing_dir(&args.dir)?;
-    let findings = read(args)?;
+    foreign::note_if_empty(&args.dir);
+    let findings = match foreign::modern(&args.dir) {
+        None => read(args)?,
+        Some(segment) => Findings::of_other_log(&args.dir, &segment),
+    };
     place::print(|out| if args.json { findings.json(out) } else { findings.table(&args.dir, out) })?;
     Ok(if findings.verdict == Verdict::Clean { Outcome::Done } else { Outcome::LogAtFault })
 }
@@ -42,15 +46,7 @@ pub(crate) fn run(args: &ReadArgs) -> Result<Outcome, Failure> {
 /// Reads everything; faults and malformed entries are said as they come.
 fn read(args: &ReadArgs) -> Result<Findings, Failure> {
     let dir = args.dir.as_path();
-    let mut findings = Findings {
-        verdict: Verdict::Clean,
-        fault: None,
-        malformed: Vec::new(),
-        live: false,
-        segments: Vec::new(),
-        mark: String::new(),
-        leftovers: Vec::new(),
-    };
+    let mut findings = Findings::new();
     let options = ReadOptions::default().skip_damaged(true).entry_bytes_max(args.limit.entry_limit);
     let mut reader = match WalReader::open(dir, options) {
         Ok(reader) => reader,
@@ -93,6 +89,32 @@ fn read(args: &ReadArgs) -> Result<Findings, Failure> {
 }
 
 impl Findings {
+    /// Another program's log is a verdict, as a newer version is; it is not read.
+    fn of_other_log(dir: &Path, segment: &Path) -> Self {
+        exit::say(format_args!(
+            "{}: {}, which this tool does not read\n  next: {}",
+            segment.display(),
+            foreign::MODERN,
+            foreign::modern_advice(dir)
+        ));
+        let number = segment.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
+        let fault = Place { at: Position { segment: number, offset: 0 }, reason: foreign::MODERN.to_owned() };
+        Self { verdict: Verdict::Unsupported, fault: Some(fault), ..Self::new() }
+    }
+
+    /// Nothing found yet.
+    fn new() -> Self {
+        Self {
+            verdict: Verdict::Clean,
+            fault: None,
+            malformed: Vec::new(),
+            live: false,
+            segments: Vec::new(),
+            mark: String::new(),
+            leftovers: Vec::new(),
+        }
+    }
+
     /// Takes note of a fault; the first one gives the verdict, and the next step to be said with it.
     fn note(&mut self, dir: &Path, fault: &Fault) -> String {
         if self.fault.is_some() {
@@ -185,7 +207,9 @@ impl Findings {
                 writeln!(out, "  {at}")?;
             }
         }
-        writeln!(out, "durable mark: {}", self.mark)?;
+        if !self.mark.is_empty() {
+            writeln!(out, "durable mark: {}", self.mark)?;
+        }
         if !self.leftovers.is_empty() {
             writeln!(out, "other files, not touched: {}", self.leftovers.join(", "))?;
         }

@@ -3,6 +3,7 @@
 
 pub mod crowd;
 pub mod disk;
+pub mod image;
 
 use std::path::Path;
 

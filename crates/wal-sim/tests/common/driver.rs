@@ -115,6 +115,7 @@ impl Driver {
     fn kill(&mut self, history: &History, moment: &Moment) -> Result<(), String> {
         let mut run = Run::new(moment.clone(), &history.options_at(1), self.defect);
         run.open()?;
+        run.make_room();
         self.totals.killed += 1;
         self.totals.opened += 2;
         run.go_on(&history.more(1))?;
@@ -213,6 +214,12 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 fn live(run: &mut Run, history: &History, depth: usize) -> Result<(), String> {
     let before = run.sim.disk();
     run.open_as_read()?;
+    if before.is_limited() {
+        // On a full disk the log opens and is judged; what it could not repair it repairs when there is room.
+        run.drop_log();
+        run.make_room();
+        run.open().map_err(|what| format!("opened with room again: {what}"))?;
+    }
     super::kept::kept_what_it_cut(&before, &run.sim.disk().after_power_loss(&[]))?;
     // Opened again as the process that recovered it left it: nothing is left to repair.
     let once = run.sim.disk();
@@ -233,7 +240,8 @@ fn reopen(left: Moment, history: &History, depth: usize, defect: Defect) -> Resu
 
 /// Runs a history and returns all its moments.
 pub fn moments_of(history: &History, defect: Defect) -> Result<Vec<Moment>, String> {
-    let mut run = Run::new(Moment::default(), &history.options, defect);
+    let first = Moment { disk: history.disk(), ..Moment::default() };
+    let mut run = Run::new(first, &history.options, defect);
     run.record();
     run.open()?;
     for op in &history.ops {
@@ -261,7 +269,11 @@ pub fn replay(schedule: &Schedule, defect: Defect, tell: &mut dyn FnMut(String))
         let mut run = Run::new(left, &history.options_at(depth), defect);
         run.record();
         if crash.picks.is_none() {
-            guarded(|| run.open().and_then(|()| run.go_on(&history.more(depth))))?;
+            guarded(|| {
+                run.open()?;
+                run.make_room();
+                run.go_on(&history.more(depth))
+            })?;
         } else {
             guarded(|| live(&mut run, &history, depth))?;
         }

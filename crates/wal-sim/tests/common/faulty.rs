@@ -35,7 +35,7 @@ pub fn every_call_fails(
 
 /// Whether the fault was met at all.
 fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String> {
-    let mut run = Run::new(Moment::default(), &history.options, defect);
+    let mut run = Run::new(Moment { disk: history.disk(), ..Moment::default() }, &history.options, defect);
     run.sim.fail(fault);
     let mut went_wrong = run.open_or_refuse()?.is_some();
     let first = run.sim.clone();

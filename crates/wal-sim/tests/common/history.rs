@@ -2,7 +2,7 @@
 //! seed.
 
 use wal_engine::{Preallocation, RecoveryMode, WalOptions};
-use wal_sim::Rng;
+use wal_sim::{Disk, Rng};
 
 use super::entry::Entry;
 
@@ -19,6 +19,35 @@ pub enum Op {
     Reopen,
     /// The process dies, the machine does not; open again.
     Kill,
+    /// Close, damage the n-th entry and what lies near it, open again.
+    Rot(u16, Rot),
+    /// From now on the disk has room for so many sectors more.
+    Full(u8),
+    /// There is room again: what was accepted can be committed now.
+    Room,
+    /// The next sync fails, and the kernel forgets the pages; later ones fail too, if so said.
+    FailSync(bool),
+    /// Remember the durable mark as it is.
+    SaveMark,
+    /// Close, put the remembered mark back, or none where none was remembered, and open again.
+    OldMark,
+    /// Copy the running log elsewhere, sealed segments by a second name.
+    Backup,
+}
+
+/// How bytes change by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rot {
+    /// A bit of the entry's payload or checksum.
+    Bit(u16),
+    /// The length, to one that no file has.
+    Length,
+    /// The kind, to none that there is.
+    Kind,
+    /// Zeros over the entry and so many bytes behind it.
+    Zeros(u16),
+    /// Garbage over the entry and so many bytes behind it.
+    Garbage(u16),
 }
 
 /// A history.
@@ -30,6 +59,8 @@ pub struct History {
     pub ops: Vec<Op>,
     /// The first number that its entries do not use.
     pub next_id: u32,
+    /// Files on the disk before it begins.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// Whether a history, by its name, has rotation, truncation, repair or closing in it.
@@ -38,7 +69,24 @@ pub fn is_structural(name: &str) -> bool {
 }
 
 /// The kinds of histories.
-pub const KINDS: [&str; 6] = ["fresh", "appends", "rotation", "truncation", "reopening", "mixed"];
+pub const KINDS: [&str; 13] = [
+    "fresh",
+    "appends",
+    "rotation",
+    "truncation",
+    "reopening",
+    "mixed",
+    "damage",
+    "skipping",
+    "full",
+    "poison",
+    "marks",
+    "backup",
+    "numbers",
+];
+
+/// The number of the last segment whose name has the width that the reference gives it, less one.
+const LAST_NARROW: u64 = 999_998;
 
 impl History {
     /// The history of this name: a kind and a seed.
@@ -50,6 +98,16 @@ impl History {
     pub fn new(kind: &str, seed: u64) -> Self {
         let mut rng = Rng::new(seed.wrapping_mul(31) ^ kind.len() as u64);
         let options = options(&mut rng, kind);
+        let name = format!("{kind} {seed}");
+        if is_plotted(kind) {
+            let (ops, next_id) = plotted(&mut rng, kind);
+            let mut files = Vec::new();
+            if kind == "numbers" {
+                let header = wal_format::SegmentHeader::CURRENT.to_bytes().to_vec();
+                files.push((wal_segment::dir::segment_name(LAST_NARROW), header));
+            }
+            return Self { name, options, ops, next_id, files };
+        }
         let mut ops = Vec::new();
         let mut next_id: u32 = 1;
         let (appends, rest): (usize, &[Op]) = match kind {
@@ -80,13 +138,23 @@ impl History {
         if rng.one_in(3) {
             ops.push(Op::Reopen);
         }
-        Self { name: format!("{kind} {seed}"), options, ops, next_id }
+        Self { name, options, ops, next_id, files: Vec::new() }
+    }
+
+    /// The disk that it begins on.
+    pub fn disk(&self) -> Disk {
+        let mut disk = Disk::new();
+        self.files.iter().for_each(|(name, bytes)| disk.put(name, bytes));
+        disk
     }
 
     /// How the log is opened after so many crashes: recoveries take turns in the mode that refuses damage
     /// and the one that does not.
     pub fn options_at(&self, depth: usize) -> WalOptions {
-        let modes = [RecoveryMode::PointInTime, RecoveryMode::TolerateTornTail];
+        let modes = match self.name.starts_with("skipping") {
+            true => [RecoveryMode::SkipDamaged; 2],
+            false => [RecoveryMode::PointInTime, RecoveryMode::TolerateTornTail],
+        };
         self.options.clone().recovery_mode(modes[depth % 2])
     }
 
@@ -110,8 +178,98 @@ impl History {
     }
 }
 
+/// Kinds whose histories follow a plot rather than a count of appends.
+fn is_plotted(kind: &str) -> bool {
+    matches!(kind, "damage" | "skipping" | "full" | "poison" | "marks" | "backup" | "numbers")
+}
+
+/// A history that tells of one thing, between appends and commits; and the first number not used in it.
+fn plotted(rng: &mut Rng, kind: &str) -> (Vec<Op>, u32) {
+    let mut plot = Plot { ops: Vec::new(), next_id: 1, size: [1, 2, 30, 55][rng.below(4)], kind };
+    plot.some(rng, 4);
+    plot.ops.push(Op::Commit);
+    for _ in 0..1 + rng.below(2) {
+        match kind {
+            "damage" | "skipping" => {
+                plot.some(rng, 5);
+                let at = u16::try_from(rng.below(usize::try_from(plot.next_id).unwrap() - 1)).unwrap();
+                plot.ops.push(Op::Rot(at, rot(rng)));
+            }
+            "full" => {
+                plot.ops.push(Op::Full([0, 1, 2, 5][rng.below(4)]));
+                plot.some(rng, 5);
+                plot.ops.push(Op::Commit);
+                for _ in 0..rng.below(3) {
+                    let op = [Op::Kill, Op::Commit, Op::Truncate(plot.next_id - 1)][rng.below(3)];
+                    plot.ops.push(op);
+                }
+                plot.some(rng, 2);
+                plot.ops.extend([Op::Room, Op::Commit]);
+                plot.ops.push([Op::Kill, Op::Reopen][rng.below(2)]);
+            }
+            "poison" => {
+                plot.some(rng, 3);
+                plot.ops.push(Op::FailSync(rng.one_in(2)));
+                plot.some(rng, 3);
+                plot.ops.extend([Op::Commit, Op::Kill]);
+            }
+            "marks" => {
+                // None is remembered the first time, sometimes.
+                if !rng.one_in(3) {
+                    plot.ops.push(Op::SaveMark);
+                }
+                plot.some(rng, 4);
+                plot.ops.extend([Op::Commit, Op::OldMark]);
+            }
+            "backup" => {
+                plot.ops.push(Op::Backup);
+                plot.some(rng, 3);
+                plot.ops.push([Op::Kill, Op::Reopen, Op::Commit][rng.below(3)]);
+                plot.ops.extend([Op::Commit, Op::Truncate(plot.next_id - 1)]);
+            }
+            _ => {
+                plot.some(rng, 4);
+                plot.ops.push([Op::Kill, Op::Reopen, Op::Commit][rng.below(3)]);
+            }
+        }
+        plot.some(rng, 3);
+    }
+    (plot.ops, plot.next_id)
+}
+
+struct Plot<'a> {
+    ops: Vec<Op>,
+    next_id: u32,
+    size: u16,
+    kind: &'a str,
+}
+
+impl Plot<'_> {
+    /// Some appends, and now and then a commit.
+    fn some(&mut self, rng: &mut Rng, appends: usize) {
+        for _ in 0..appends {
+            self.ops.push(Op::Append(entry(rng, self.kind, self.next_id, self.size)));
+            self.next_id += 1;
+            if rng.one_in(3) {
+                self.ops.push(Op::Commit);
+            }
+        }
+    }
+}
+
+fn rot(rng: &mut Rng) -> Rot {
+    let bytes = u16::try_from(rng.below(600)).unwrap();
+    match rng.below(5) {
+        0 => Rot::Bit(bytes),
+        1 => Rot::Length,
+        2 => Rot::Kind,
+        3 => Rot::Zeros(bytes),
+        _ => Rot::Garbage(bytes),
+    }
+}
+
 fn entry(rng: &mut Rng, kind: &str, id: u32, size: u16) -> Entry {
-    let truncates = matches!(kind, "truncation" | "mixed");
+    let truncates = matches!(kind, "truncation" | "mixed" | "full" | "backup");
     // What a truncation leaves where it was is what an old mark could still be taken to fit.
     if truncates && id == 1 {
         return Entry::Series { id, kept: 3 };
@@ -136,5 +294,5 @@ fn options(rng: &mut Rng, kind: &str) -> WalOptions {
         .buffer_bytes(4096)
         .window_bytes(4096)
         .preallocation(preallocation)
-        .recovery_mode(RecoveryMode::PointInTime)
+        .recovery_mode(if kind == "skipping" { RecoveryMode::SkipDamaged } else { RecoveryMode::PointInTime })
 }

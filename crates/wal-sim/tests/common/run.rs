@@ -1,13 +1,14 @@
 //! Runs a history on a simulated disk, and keeps the oracle's books.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use wal_engine::{ErrorKind, MarkStatus, Reason, RecoveryMode, RecoveryReport, Verdict, Wal, WalOptions};
 use wal_segment::Storage;
-use wal_sim::{Broken, Defect, Disk, Oracle, SimDisk};
+use wal_sim::{Broken, Call, Defect, Disk, Fault, Oracle, Outcome, SimDisk};
 
 use super::entry::{Entry, Found, keep, time_ms};
-use super::history::Op;
+use super::history::{Op, Rot};
 
 /// How a broken promise begins, unlike an error that the log may return.
 pub const BROKEN: &str = "broken";
@@ -18,6 +19,8 @@ pub struct Promise {
     pub oracle: Oracle<Entry>,
     /// The disk was damaged, and not by a crash: the log may say so.
     pub damaged: bool,
+    /// Files that a backup shares with the log: these bytes stay, whatever the log does.
+    pub shared: Arc<Vec<(PathBuf, Vec<u8>)>>,
 }
 
 pub type Books = Arc<Mutex<Promise>>;
@@ -41,6 +44,15 @@ pub struct Run {
     pub called_damage: u64,
     /// Recoveries that cut something.
     pub repaired: u64,
+    /// Calls may fail: on a full disk, or because one was told to.
+    tolerant: bool,
+    /// A truncation was left half way; what it left is known when the log is opened again.
+    unsettled: bool,
+    saved_mark: Option<Vec<u8>>,
+    /// The mode in which the log was opened.
+    mode: RecoveryMode,
+    /// Faults that were met before the log was opened.
+    met_before: usize,
 }
 
 impl Run {
@@ -54,6 +66,11 @@ impl Run {
             wal: None,
             called_damage: 0,
             repaired: 0,
+            tolerant: false,
+            unsettled: false,
+            saved_mark: None,
+            mode: RecoveryMode::default(),
+            met_before: 0,
         }
     }
 
@@ -92,6 +109,7 @@ impl Run {
             defect => Arc::new(Broken::new(Arc::new(self.sim.clone()), defect)),
         };
         let before = self.sim.disk();
+        (self.unsettled, self.met_before) = (false, self.sim.met().len());
         let mut found = Found::default();
         let mut opened = open_with(&storage, &self.options, &mut found);
         if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Damaged) {
@@ -118,8 +136,14 @@ impl Run {
             }
             self.called_damage += 1;
         }
-        *self.promise() = Promise { oracle: Oracle::exactly(found.0), damaged: false };
+        {
+            let mut promise = self.promise();
+            promise.oracle = Oracle::exactly(found.0);
+            promise.damaged = false;
+        }
+        self.judge_outside()?;
         self.wal = Some(wal);
+        self.mode = report.mode;
         self.repaired += u64::from(report.cut_at.is_some() || !report.quarantined.is_empty());
         Ok(None)
     }
@@ -140,39 +164,165 @@ impl Run {
         ops.iter().try_for_each(|op| self.step(*op))
     }
 
-    /// Does one thing. Errors of the log are errors.
+    /// Does one thing. Errors of the log are errors, unless the history is at a place where calls fail.
     pub fn step(&mut self, op: Op) -> Result<(), String> {
-        let told = |error: wal_engine::Error| format!("{op:?}: {error}");
-        match op {
-            Op::Append(entry) => {
-                self.promise().oracle.append(&entry);
-                if let Err(error) = entry.log(self.wal()) {
-                    self.promise().oracle.refuse();
-                    return Err(told(error));
+        match self.try_step(op) {
+            Err(what) if self.tolerant && !what.starts_with(BROKEN) => {
+                // Whatever is on the disk, the way out is to open the log again.
+                if !self.is_open() {
+                    self.open()?;
                 }
+                Ok(())
             }
-            Op::Commit => {
-                let end = self.wal().end();
-                self.wal().commit(end).map_err(told)?;
-                self.promise().oracle.acknowledge();
+            other => other,
+        }
+    }
+
+    /// The same, and tells what the log says.
+    pub fn try_step(&mut self, op: Op) -> Result<(), String> {
+        match op {
+            Op::Append(entry) => self.append(entry),
+            Op::Commit => self.commit(),
+            Op::Truncate(id) => self.truncate(id),
+            Op::Reopen => self.reopen(|_| Ok(())),
+            Op::Kill => {
+                self.tolerant = self.sim.disk().is_limited();
+                self.kill_and_open()
             }
-            Op::Truncate(id) => {
-                let mint_ms = time_ms(id);
-                let left = self.left_by_truncation(mint_ms);
-                self.promise().oracle.may_become(|entry| {
-                    let index = left.iter().position(|(known, _)| known == entry)?;
-                    left[index].1
-                });
-                self.wal().truncate(mint_ms, keep).map_err(told)?;
-                self.promise().oracle.has_become();
+            Op::Rot(nth, rot) => self.reopen(|run| run.rot(nth, rot)),
+            Op::Full(sectors) => {
+                self.sim.limit(Some(self.sim.disk().sectors_in_use() + usize::from(sectors)));
+                self.tolerant = true;
+                Ok(())
             }
-            Op::Reopen => {
-                let wal = self.wal.take().unwrap();
-                wal.close().map_err(told)?;
-                self.promise().oracle.acknowledge();
-                self.open()?;
+            Op::Room => {
+                self.sim.limit(None);
+                self.tolerant = false;
+                Ok(())
             }
-            Op::Kill => self.kill_and_open()?,
+            Op::FailSync(for_good) => {
+                self.sim.fail(Fault { call: Call::Sync, nth: 1, for_good, outcome: Outcome::Forget(5) });
+                self.tolerant = true;
+                Ok(())
+            }
+            Op::SaveMark => {
+                self.saved_mark = self.sim.disk().contents("durable");
+                Ok(())
+            }
+            Op::OldMark => self.reopen(|run| {
+                let mut disk = run.sim.disk();
+                let none = vec![0; 1024];
+                disk.put("durable", run.saved_mark.as_ref().unwrap_or(&none));
+                run.start_on(disk);
+                Ok(())
+            }),
+            Op::Backup => self.backup(),
+        }
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<(), String> {
+        self.promise().oracle.append(&entry);
+        entry.log(self.wal()).map(|_| ()).map_err(|error| {
+            self.promise().oracle.refuse();
+            told("append", &error)
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        let end = self.wal().end();
+        self.wal().commit(end).map_err(|error| told("commit", &error))?;
+        let durable = self.promise().oracle.is_durable();
+        if !durable && let Some(name) = self.failed_sync() {
+            return Err(format!("{BROKEN}: acknowledged after the sync of {name:?} had failed"));
+        }
+        self.promise().oracle.acknowledge();
+        Ok(())
+    }
+
+    /// A segment or the log directory whose sync failed since the log was opened.
+    fn failed_sync(&self) -> Option<String> {
+        let met = self.sim.met().into_iter().skip(self.met_before);
+        met.filter(|(call, name)| match call {
+            Call::Sync => wal_segment::dir::segment_number(name).is_some(),
+            Call::SyncFolder => name.is_empty(),
+            _ => false,
+        })
+        .map(|(_, name)| name)
+        .next()
+    }
+
+    /// Closes the log, does something to the disk, and opens it again.
+    fn reopen(&mut self, between: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), String> {
+        self.wal.take().unwrap().close().map_err(|error| told("close", &error))?;
+        if let Some(name) = self.failed_sync().filter(|_| !self.promise().oracle.is_durable()) {
+            return Err(format!("{BROKEN}: closed in peace after the sync of {name:?} had failed"));
+        }
+        self.promise().oracle.acknowledge();
+        between(self)?;
+        self.open()
+    }
+
+    fn rot(&mut self, nth: u16, rot: Rot) -> Result<(), String> {
+        let mut disk = self.sim.disk();
+        let touched = super::rot::damage(&mut disk, nth, rot);
+        let entries = self.promise().oracle.entries().to_vec();
+        let first = touched.first().copied().unwrap_or(entries.len());
+        let skips = self.mode == RecoveryMode::SkipDamaged;
+        let stays = |index: usize| if skips { !touched.contains(&index) } else { index < first };
+        let left = (0..entries.len()).filter(|index| stays(*index)).map(|index| entries[index]);
+        let left = Oracle::exactly(left.collect());
+        {
+            let mut promise = self.promise();
+            promise.oracle = left;
+            promise.damaged = true;
+        }
+        self.start_on(disk);
+        Ok(())
+    }
+
+    /// Another machine has the disk now.
+    fn start_on(&mut self, disk: Disk) {
+        self.sim.switch_off();
+        self.sim = SimDisk::new(disk);
+        if !self.moments.lock().unwrap().is_empty() {
+            self.record();
+        }
+    }
+
+    /// Copies the log while it runs, and opens the copy.
+    fn backup(&mut self) -> Result<(), String> {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("copy");
+        self.wal().backup(&to).map_err(|error| told("backup", &error))?;
+        self.promise().oracle.acknowledge();
+        let mut copy = Disk::new();
+        for file in std::fs::read_dir(&to).unwrap() {
+            let file = file.unwrap();
+            copy.put(file.file_name().to_str().unwrap(), &std::fs::read(file.path()).unwrap());
+        }
+        let disk = self.sim.disk();
+        let shared: Vec<(PathBuf, Vec<u8>)> =
+            disk.outside().map(|(path, bytes)| (path.to_path_buf(), bytes)).collect();
+        for (path, bytes) in shared.iter().filter(|(path, _)| path.starts_with(&to)) {
+            copy.put(path.file_name().unwrap().to_str().unwrap(), bytes);
+        }
+        let promise = Promise { oracle: self.promise().oracle.clone(), ..Promise::default() };
+        let mut other = Run::new(Moment { disk: copy, promise }, &self.options, Defect::None);
+        other.open().map_err(|what| format!("{BROKEN}: the backup: {what}"))?;
+        self.promise().shared = Arc::new(shared);
+        Ok(())
+    }
+
+    /// What a backup shares with the log is as it was when it was taken.
+    fn judge_outside(&self) -> Result<(), String> {
+        let shared = Arc::clone(&self.promise().shared);
+        let disk = self.sim.disk();
+        for (path, bytes) in disk.outside() {
+            if let Some((_, then)) = shared.iter().find(|(known, _)| known == path)
+                && *then != bytes
+            {
+                return Err(format!("{BROKEN}: the backup's {} was changed", path.display()));
+            }
         }
         Ok(())
     }
@@ -182,12 +332,15 @@ impl Run {
         let disk = self.sim.disk();
         self.sim.switch_off();
         self.wal = None;
-        self.sim = SimDisk::new(disk);
         // What the books may hold when the next process dies in its turn follows from the same promise.
-        if !self.moments.lock().unwrap().is_empty() {
-            self.record();
-        }
+        self.start_on(disk);
         self.open()
+    }
+
+    /// Whatever was full is not any more.
+    pub fn make_room(&mut self) {
+        self.sim.limit(None);
+        self.tolerant = false;
     }
 
     /// Lets go of the log without closing it.
@@ -207,28 +360,76 @@ impl Run {
         self.wal.as_ref().unwrap()
     }
 
-    /// The model of truncation: segments before the last one whose samples are all old give way to what
-    /// is kept of them. Each entry, and what is left of it.
-    fn left_by_truncation(&self, mint_ms: i64) -> Vec<(Entry, Option<Entry>)> {
+    /// Truncates. The model of it: segments before the last one whose samples are all old give way to what
+    /// is kept of them; on a full disk to any part of that.
+    fn truncate(&mut self, id: u32) -> Result<(), String> {
+        if self.unsettled {
+            return Ok(());
+        }
+        let mint_ms = time_ms(id);
         let active = self.wal().durable_position().segment;
         let entries = self.promise().oracle.entries().to_vec();
-        let mut places = segments_of(&self.sim.disk());
+        let mut segments: Vec<u64> =
+            super::rot::places(&self.sim.disk()).iter().map(|place| place.segment).collect();
         // What is still in memory is in no finished segment.
-        places.resize(entries.len(), active);
+        segments.resize(entries.len(), active);
+        let within =
+            |segment: u64| entries.iter().zip(&segments).filter(move |(_, place)| **place == segment);
         let is_old = |segment: u64| {
-            segment < active
-                && entries.iter().zip(&places).filter(|(_, place)| **place == segment).all(|(entry, _)| {
-                    match entry {
-                        Entry::Samples { id, .. } => time_ms(*id) < mint_ms,
-                        _ => true,
-                    }
-                })
+            within(segment).all(|(entry, _)| match entry {
+                Entry::Samples { id, .. } => time_ms(*id) < mint_ms,
+                _ => true,
+            })
         };
-        let left = entries.iter().zip(&places).map(|(entry, segment)| {
-            (*entry, if is_old(*segment) { entry.truncated(mint_ms) } else { Some(*entry) })
-        });
-        left.collect()
+        let mut old: Vec<u64> =
+            segments.iter().copied().filter(|segment| *segment < active && is_old(*segment)).collect();
+        old.dedup();
+        // Every part of them, the whole last; where calls do not fail, the whole only.
+        let whole = (1_u32 << old.len().min(PARTS_MAX)) - 1;
+        let parts = if self.tolerant { 1..whole + 1 } else { whole..whole + 1 };
+        let changes: Vec<_> = parts
+            .map(|part| {
+                let (entries, segments, old) = (&entries, &segments, &old);
+                move |entry: &Entry| {
+                    let segment = segments[entries.iter().position(|known| known == entry)?];
+                    let index = old.iter().position(|number| *number == segment);
+                    let goes = index.is_some_and(|index| PARTS_MAX <= index || part >> index & 1 == 1);
+                    if goes { entry.truncated(mint_ms) } else { Some(*entry) }
+                }
+            })
+            .collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.promise().oracle.may_become_one_of(&changes);
+        let had_reserve = self.sim.disk().contents("reserve").is_some();
+        match self.wal().truncate(mint_ms, keep) {
+            Ok(report) if report.segments_deferred == 0 && !self.tolerant => {
+                self.promise().oracle.has_become()
+            }
+            Ok(_) => self.unsettled = true,
+            Err(error) => {
+                self.unsettled = true;
+                let relieves = had_reserve && self.sim.met().len() == self.met_before && !old.is_empty();
+                if error.kind() == ErrorKind::DiskFull && relieves {
+                    return Err(format!("{BROKEN}: a truncation on a full disk freed nothing: {error}"));
+                }
+                return Err(told("truncate", &error));
+            }
+        }
+        Ok(())
     }
+}
+
+/// So many old segments are left in any combination by a truncation that stops half way; others go for sure.
+const PARTS_MAX: usize = 6;
+
+/// An error of the log as text, if it says what people need: where, and what to do next.
+fn told(action: &str, error: &wal_engine::Error) -> String {
+    let text = error.to_string();
+    let is_helpful = text.contains("; next: ") && (text.contains('/') || error.kind() != ErrorKind::Io);
+    let broken = if is_helpful { String::new() } else { format!("{BROKEN}: names no path or next step: ") };
+    format!("{broken}{action}: {text}")
 }
 
 fn open_with(
@@ -245,22 +446,4 @@ fn is_unmarked_hole(report: &RecoveryReport) -> bool {
     let Some(fault) = report.fault else { return false };
     let marked = matches!(report.mark, MarkStatus::Fits(_));
     matches!(fault.reason, Reason::Entry(_)) && fault.entry_behind.is_some() && !marked
-}
-
-/// The segment of each entry on the disk, in order: read from the lengths in their frames.
-fn segments_of(disk: &Disk) -> Vec<u64> {
-    let mut numbers: Vec<u64> =
-        disk.list().filter_map(|(name, _)| wal_segment::dir::segment_number(name)).collect();
-    numbers.sort_unstable();
-    let mut places = Vec::new();
-    for number in numbers {
-        let bytes = disk.contents(&wal_segment::dir::segment_name(number)).unwrap();
-        let mut at = 8;
-        while bytes.get(at).is_some_and(|kind| *kind != 0) {
-            let Some(length) = bytes.get(at + 2..at + 6) else { break };
-            at += 10 + u32::from_be_bytes(length.try_into().unwrap()) as usize;
-            places.push(number);
-        }
-    }
-    places
 }
