@@ -467,7 +467,9 @@ impl Scan {
 
 /// Where reading goes on behind a fault. The extent that the damaged entry claims is believed first, if
 /// an entry or the end follows it there: a label's text may look like an entry, and the claim is what
-/// keeps us out of it.
+/// keeps us out of it. Not so where entries stand side by side from the first one found up to that very
+/// place: then it is the length that is damaged. Text cannot do that by chance, for the checksum of the
+/// entry around it comes between.
 pub(crate) fn resume_behind(
     reader: &mut SegmentReader,
     offset: u64,
@@ -480,9 +482,26 @@ pub(crate) fn resume_behind(
         .and_then(|(_, bytes)| offset.checked_add(bytes))
         .filter(|end| *end <= len);
     Ok(match claimed {
-        Some(end) if reader.is_boundary(end)? => end,
+        Some(end) if reader.is_boundary(end)? => match entry_behind {
+            Some(first) if first < end && entries_fill(reader, first, end)? => first,
+            _ => end,
+        },
         _ => entry_behind.unwrap_or(len),
     })
+}
+
+/// Whether valid entries stand side by side between two offsets.
+fn entries_fill(reader: &mut SegmentReader, from: u64, to: u64) -> io::Result<bool> {
+    let here = reader.offset();
+    reader.seek(from);
+    while reader.offset() < to {
+        if let Advance::End(_) = reader.advance()? {
+            break;
+        }
+    }
+    let filled = reader.offset() == to;
+    reader.seek(here);
+    Ok(filled)
 }
 
 /// Whether any entry between the header and `end` holds samples. The reader stands at `end` afterwards.

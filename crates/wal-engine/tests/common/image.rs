@@ -27,7 +27,12 @@ pub struct Image {
     pub disk: Disk,
     /// Where each entry begins and ends, and what it holds.
     pub entries: Vec<(Position, u64, Item)>,
+    /// Where each entry begins and ends, and its checksum.
+    pub sums: Vec<Sum>,
 }
+
+/// Where an entry begins and ends, and its checksum.
+pub type Sum = (Position, u64, u32);
 
 /// What opening a disk came to: the error or the report, what the sink saw, and the disk afterwards.
 pub struct Opened {
@@ -40,6 +45,7 @@ pub struct Opened {
 #[derive(Debug, PartialEq)]
 pub struct Read {
     pub at: Vec<Position>,
+    pub sums: Vec<Sum>,
     pub verdict: Verdict,
     pub fault: Option<Position>,
     pub mark: MarkStatus,
@@ -86,10 +92,10 @@ impl Image {
     pub fn of(disk: Disk) -> Self {
         let mut reader =
             WalReader::open_storage(Arc::new(SimDisk::new(disk.clone())), ReadOptions::default()).unwrap();
-        let mut ends = Vec::new();
+        let mut sums = Vec::new();
         while let Some(event) = reader.next().unwrap() {
             match event {
-                ReadEvent::Entry(entry) => ends.push(entry.end.offset),
+                ReadEvent::Entry(entry) => sums.push((entry.at, entry.end.offset, entry.checksum)),
                 ReadEvent::SegmentEnd(_) => {}
                 other => panic!("not clean: {other:?}"),
             }
@@ -97,9 +103,10 @@ impl Image {
         let opened = open(&disk, RecoveryMode::Strict);
         opened.outcome.unwrap();
         let Memory { at, items, .. } = opened.memory;
-        assert_eq!(at.len(), ends.len());
+        assert_eq!(at.len(), sums.len());
+        let ends = sums.iter().map(|sum| sum.1);
         let entries = at.into_iter().zip(ends).zip(items).map(|((at, end), item)| (at, end, item)).collect();
-        Self { disk, entries }
+        Self { disk, entries, sums }
     }
 
     /// Names of the segments, in order.
@@ -112,6 +119,12 @@ impl Image {
         self.entries
             .iter()
             .position(|(at, end, _)| at.segment == segment && (at.offset..*end).contains(&offset))
+    }
+
+    /// The entry that begins at this segment and offset.
+    pub fn index_of(&self, at: (u64, u64)) -> usize {
+        let found = self.sums.iter().position(|(start, ..)| (start.segment, start.offset) == at);
+        found.unwrap_or_else(|| panic!("no entry begins at {at:?}"))
     }
 
     /// Where the log ends.
@@ -212,13 +225,17 @@ pub fn open_wal(disk: &Disk, mode: RecoveryMode) -> (Opened, Option<(Wal, SimDis
 pub fn read(disk: &Disk, skip_damaged: bool) -> Read {
     let options = ReadOptions::default().skip_damaged(skip_damaged);
     let mut reader = WalReader::open_storage(Arc::new(SimDisk::new(disk.clone())), options).unwrap();
-    let mut read = Read { at: vec![], verdict: Verdict::Clean, fault: None, mark: MarkStatus::Absent };
+    let mut read =
+        Read { at: vec![], sums: vec![], verdict: Verdict::Clean, fault: None, mark: MarkStatus::Absent };
     let mut events = 0;
     while let Some(event) = reader.next().unwrap() {
         events += 1;
         assert!(events < 10_000, "reading does not end");
         match event {
-            ReadEvent::Entry(entry) => read.at.push(entry.at),
+            ReadEvent::Entry(entry) => {
+                read.at.push(entry.at);
+                read.sums.push((entry.at, entry.end.offset, entry.checksum));
+            }
             ReadEvent::Fault(fault) | ReadEvent::Gap(_, fault) if read.fault.is_none() => {
                 (read.verdict, read.fault) = (fault.verdict, Some(fault.at));
             }

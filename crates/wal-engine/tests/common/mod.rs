@@ -4,6 +4,7 @@
 pub mod crowd;
 pub mod disk;
 pub mod image;
+pub mod naive;
 
 use std::path::Path;
 
