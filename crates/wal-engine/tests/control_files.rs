@@ -168,6 +168,17 @@ fn control_files_are_durable_when_they_say_so_and_say_when_they_are_not() {
 }
 
 #[test]
+fn a_counter_that_no_log_wrote_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = storage(dir.path());
+    for (above, expected) in [(0, 1), ((1 << 63) - 1, 1 << 63), (1 << 63, 1), (u64::MAX, 1)] {
+        let mut file = MarkFile::open(&storage, above, 0).unwrap();
+        file.write(at(9), witness(9)).unwrap();
+        assert_eq!(file.last().unwrap().counter, expected);
+    }
+}
+
+#[test]
 fn a_mark_file_cut_short_is_made_whole_again() {
     let dir = tempfile::tempdir().unwrap();
     let storage = storage(dir.path());

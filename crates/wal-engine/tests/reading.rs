@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use common::disk::{Call, Faults, FaultyDisk};
 use common::{flip, log_values, open, segments, small, snapshot, values, written};
+use wal_engine::mark;
 use wal_engine::{
     ErrorKind, Fault, MarkStatus, Position, ReadEvent, ReadOptions, Reason, RecoveryMode, SegmentEnd,
     Verdict, Wal, WalOptions, WalReader, inspect, list_quarantine,
 };
+use wal_segment::{Modes, OsStorage};
 
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
@@ -104,6 +106,15 @@ fn a_reader_ends_at_a_segment_of_another_version_and_names_its_place() {
         assert_eq!((fault.verdict, fault.at), (Verdict::Unsupported, Position::new(2, 4)));
         assert_eq!(told.ends, [SegmentEnd::Exact, SegmentEnd::Fault(Reason::UnsupportedVersion(2))]);
         assert_eq!(told.valid[1], 0);
+    }
+    fs::write(dir.path().join("notes.txt"), b"mine").unwrap();
+    for mode in [RecoveryMode::Strict, RecoveryMode::SkipDamaged] {
+        let report = inspect(dir.path(), mode).unwrap();
+        let fault = report.fault.unwrap();
+        assert_eq!((fault.verdict, fault.at), (Verdict::Unsupported, Position::new(2, 4)));
+        assert_eq!((report.mode, report.verdict, report.refused), (mode, Verdict::Unsupported, true));
+        assert_eq!(report.leftovers, ["notes.txt"]);
+        assert!(matches!(report.mark, MarkStatus::DoesNotFit(_)), "nothing was read that could fit");
     }
 }
 
@@ -250,6 +261,131 @@ fn a_rewrite_that_fails_leaves_the_old_segment_and_no_temporary() {
 }
 
 #[test]
+fn the_mark_of_a_repaired_log_names_its_end_also_when_nothing_was_appended() {
+    let mark_in = |dir: &Path| mark::load(&OsStorage::new(dir, Modes::default())).unwrap().0.unwrap();
+    // Skipped damage: the segment is shorter than it was.
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..10, small());
+    flip(&dir.path().join("000001"), usize::try_from(8 + 3 * ENTRY_BYTES + 20).unwrap());
+    flip(&dir.path().join("000001"), usize::try_from(8 + 6 * ENTRY_BYTES + 20).unwrap());
+    let (wal, _, report) = open(dir.path(), in_mode(RecoveryMode::SkipDamaged));
+    assert_eq!((report.gaps.len(), wal.metrics().corruptions), (2, 2));
+    drop(wal);
+    assert_eq!(mark_in(dir.path()).position, Position::new(1, 8 + 8 * ENTRY_BYTES));
+    // Cut at damage.
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..10, small());
+    flip(&dir.path().join("000001"), usize::try_from(8 + 3 * ENTRY_BYTES + 20).unwrap());
+    let (wal, _, report) = open(dir.path(), small());
+    assert_eq!((report.cut_at, wal.metrics().corruptions), (Some(Position::new(1, 8 + 3 * ENTRY_BYTES)), 1));
+    drop(wal);
+    assert_eq!(mark_in(dir.path()).position, Position::new(1, 8 + 3 * ENTRY_BYTES));
+    // A log without a mark has one from its opening on, however it was read.
+    for threads in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        written(dir.path(), 0..40, small());
+        fs::remove_file(dir.path().join("durable")).unwrap();
+        let (wal, _, report) = open(dir.path(), small().replay_threads(threads));
+        assert_eq!(wal.metrics().corruptions, 0);
+        assert_eq!(report.segments, segments(dir.path()).len() as u64);
+        drop(wal);
+        let status = inspect(dir.path(), RecoveryMode::Strict).unwrap().mark;
+        assert_eq!(status, MarkStatus::Fits(report.end));
+        let mark = mark_in(dir.path());
+        assert!(mark.witnesses.iter().all(|witness| (witness.end - 8) % ENTRY_BYTES == 0), "{mark:?}");
+    }
+}
+
+#[test]
+fn without_a_mark_every_segment_is_synced_and_only_the_last_one_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..40, small());
+    let names: Vec<String> = segments(dir.path()).into_iter().map(|(name, _)| name).collect();
+    let (last, earlier) = names.split_last().unwrap();
+    let opened = || {
+        fs::remove_file(dir.path().join("durable")).unwrap();
+        let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), small());
+        let synced: Vec<String> = faults.journal.lock().clone();
+        let written: Vec<String> = faults.writes.lock().iter().map(|(name, ..)| name.clone()).collect();
+        wal.close().unwrap();
+        (synced, written)
+    };
+    let (synced, written) = opened();
+    assert!(names.iter().all(|name| synced.contains(&format!("Sync {name}"))), "{synced:?}");
+    assert!(written.contains(last) && !earlier.iter().any(|name| written.contains(name)), "{written:?}");
+    // A mark that fits says nothing about segments behind its own.
+    let (wal, ..) = open(dir.path(), small());
+    let early = fs::read(dir.path().join("durable")).unwrap();
+    let end = log_values(&wal, 40..60);
+    wal.close().unwrap();
+    fs::write(dir.path().join("durable"), early).unwrap();
+    let (wal, _, report, faults) = FaultyDisk::open_log(dir.path(), small());
+    assert!(matches!(report.mark, MarkStatus::Fits(at) if at.segment < end.segment), "{:?}", report.mark);
+    let name = format!("{:06}", end.segment);
+    let from =
+        faults.writes.lock().iter().filter(|(written, ..)| *written == name).map(|write| write.1).min();
+    assert_eq!(from, Some(0));
+    wal.close().unwrap();
+    // A file that a backup shares is synced and not written to.
+    let last = &name;
+    let other = tempfile::tempdir_in(dir.path().parent().unwrap()).unwrap();
+    fs::hard_link(dir.path().join(last), other.path().join(last)).unwrap();
+    let (synced, written) = opened();
+    assert!(names.iter().all(|name| synced.contains(&format!("Sync {name}"))), "{synced:?}");
+    assert!(!written.contains(last), "{written:?}");
+}
+
+#[test]
+fn progress_is_counted_in_the_bytes_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..40, small());
+    let recovery = Wal::open(dir.path(), small()).unwrap();
+    let progress = recovery.progress();
+    let total: u64 = segments(dir.path()).iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!((progress.total_bytes(), progress.done_bytes()), (total, 0));
+    recovery.replay(&mut ()).unwrap().0.close().unwrap();
+    assert_eq!((progress.total_bytes(), progress.done_bytes()), (total, total));
+}
+
+#[test]
+fn the_lowest_segment_moves_only_when_the_others_are_gone_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..60, small());
+    assert!(4 <= segments(dir.path()).len());
+    // The header is at fault, so the segment that bears the fault leaves as well.
+    write_at(dir.path(), "000002", 0, &[1]);
+    let (wal, memory, report, faults) = FaultyDisk::open_log(dir.path(), small());
+    assert!(memory.values().len() < 60);
+    let numbers: Vec<u64> = report.quarantined.iter().map(|kept| kept.segment).collect();
+    assert!(numbers.is_sorted_by(|a, b| a > b) && numbers.last() == Some(&2), "{numbers:?}");
+    let journal = faults.journal.lock().clone();
+    let moved = |number: u64| {
+        let call = format!("Rename {number:06} quarantine/");
+        journal.iter().position(|line| line.starts_with(&call)).unwrap()
+    };
+    let syncs = |from: u64, to: u64| {
+        let between = &journal[moved(from)..moved(to)];
+        between.iter().filter(|line| line.starts_with("SyncFolder")).collect::<Vec<_>>()
+    };
+    assert_eq!(syncs(3, 2), ["SyncFolder Quarantine", "SyncFolder Log"]);
+    assert!(syncs(4, 3).is_empty());
+    wal.close().unwrap();
+}
+
+#[test]
+fn ends_of_segments_are_told_in_words() {
+    let ends = [
+        (SegmentEnd::Exact, "exact"),
+        (SegmentEnd::Zeros { bytes: 12 }, "12 zero bytes"),
+        (SegmentEnd::Live, "live"),
+        (SegmentEnd::Fault(Reason::Empty), "the file is empty"),
+    ];
+    for (end, text) in ends {
+        assert_eq!(end.to_string(), text);
+    }
+}
+
+#[test]
 fn a_segment_that_a_backup_shares_is_not_appended_to() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path(), 0..3, small());
@@ -272,6 +408,9 @@ fn only_a_last_segment_with_prepared_space_is_cut_when_it_is_opened() {
     let open_counted = || {
         let (wal, memory, report, faults) = FaultyDisk::open_log(dir.path(), small());
         let len = fs::metadata(dir.path().join(format!("{:06}", report.end.segment))).unwrap().len();
+        let marks = faults.journal.lock().iter().filter(|line| *line == "Sync durable").count();
+        // Once when it is opened, and once more before a cut of what is to be kept.
+        assert_eq!(marks, 1 + usize::from(faults.count(Call::SetLen) != 0));
         (wal, memory.values(), report, faults.count(Call::SetLen), len)
     };
     let (wal, read, report, cuts, len) = open_counted();
@@ -333,6 +472,7 @@ fn inspection_says_what_each_mode_would_do_and_changes_nothing() {
         assert!(report.quarantined.is_empty() && report.gaps.is_empty());
         let error = Wal::open(dir.path(), in_mode(mode)).unwrap().replay(&mut ()).unwrap_err();
         assert_eq!(error.position().map(|at| at.segment), Some(2));
+        assert_eq!(error.path(), Some(dir.path().join("000002").as_path()));
     }
     for mode in [RecoveryMode::PointInTime, RecoveryMode::SkipDamaged] {
         let report = inspect(dir.path(), mode).unwrap();

@@ -113,6 +113,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_regular_file_is_one_and_the_last_number_is_the_highest() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = OsStorage::new(dir.path(), Modes::default());
+        assert_eq!(Listing::read(&storage, &[]).unwrap().last_number(), None);
+        std::fs::write(dir.path().join("000003"), b"abc").unwrap();
+        std::fs::create_dir(dir.path().join("000012")).unwrap();
+        let listing = Listing::read(&storage, &[]).unwrap();
+        let found: Vec<_> = listing.segments.iter().map(|s| (s.number, s.bytes, s.regular)).collect();
+        assert_eq!(found, [(3, 3, true), (12, 0, false)]);
+        assert_eq!(listing.last_number(), Some(12));
+    }
+
+    #[test]
+    fn names_have_six_digits_or_more_and_temporaries_a_suffix() {
+        assert_eq!([1, 999_999, 1_000_000].map(segment_name), ["000001", "999999", "1000000"]);
+        assert_eq!(temporary_name("000001.rewrite"), "000001.rewrite.wal-tmp");
+    }
+
+    #[test]
     fn two_names_of_one_number_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["7", "000007"] {

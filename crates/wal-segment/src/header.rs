@@ -45,11 +45,11 @@ pub fn check(file: &dyn StorageFile, len: u64) -> io::Result<Option<Reason>> {
 pub fn first_nonzero(file: &dyn StorageFile, from: u64, len: u64) -> io::Result<Option<u64>> {
     let mut buffer = piece_buffer(from, len, ZERO_CHECK_BYTES);
     let mut offset = from;
-    while offset < len {
+    loop {
         let have = read_up_to(file, &mut buffer, offset, len)?;
         let bytes = buffer.get(..have).unwrap_or_default();
         if have == 0 {
-            break;
+            return Ok(None);
         }
         if !all_zero(bytes) {
             let within = bytes.iter().position(|byte| *byte != 0).unwrap_or(0);
@@ -57,7 +57,6 @@ pub fn first_nonzero(file: &dyn StorageFile, from: u64, len: u64) -> io::Result<
         }
         offset += as_u64(have);
     }
-    Ok(None)
 }
 
 fn as_u64(n: usize) -> u64 {

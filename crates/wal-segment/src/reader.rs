@@ -322,12 +322,12 @@ impl SegmentReader {
         };
         // What is already here of the entry at the offset moves to the front.
         let skip = self.offset.checked_sub(self.base).and_then(|skip| usize::try_from(skip).ok());
-        let kept = match skip {
-            Some(skip) if skip < filled => {
+        let kept = match skip.and_then(|skip| Some((skip, filled.checked_sub(skip)?))) {
+            Some((skip, kept)) => {
                 bytes.copy_within(skip..filled, 0);
-                filled - skip
+                kept
             }
-            _ => 0,
+            None => 0,
         };
         // Back to the usual size after an entry that needed more.
         if bytes.len() > 4 * READ_BYTES && size <= READ_BYTES {

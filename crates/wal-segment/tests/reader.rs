@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use wal_format::{EntryFault, EntryKind, SegmentHeader, frame_payload};
 use wal_segment::header::{check, first_nonzero};
 use wal_segment::reader::READ_BYTES;
 use wal_segment::{
-    Advance, Fault, MappedWindow, Position, ReadMethod, Reason, SegmentReader, SegmentStep, StorageFile,
-    Tail, Verdict,
+    Advance, Fault, MappedWindow, Position, ReadMethod, Reason, SegmentId, SegmentReader, SegmentStep,
+    StorageFile, Tail, Verdict,
 };
 
 /// A file in memory that reads at most so many bytes at once, and refuses to be mapped with an error of this kind.
@@ -17,6 +18,9 @@ struct Bytes {
     bytes: Vec<u8>,
     at_once: usize,
     no_map: io::ErrorKind,
+    /// The size of every buffer that was to be filled, and what was given in all.
+    asked: Arc<Mutex<Vec<usize>>>,
+    given: Arc<Mutex<usize>>,
 }
 
 impl StorageFile for Bytes {
@@ -25,9 +29,11 @@ impl StorageFile for Bytes {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.asked.lock().unwrap().push(buffer.len());
         let from = usize::try_from(offset).unwrap().min(self.bytes.len());
         let have = buffer.len().min(self.at_once).min(self.bytes.len() - from);
         buffer[..have].copy_from_slice(&self.bytes[from..from + have]);
+        *self.given.lock().unwrap() += have;
         Ok(have)
     }
 
@@ -57,7 +63,9 @@ impl StorageFile for Bytes {
 }
 
 fn in_memory(bytes: &[u8]) -> Bytes {
-    Bytes { bytes: bytes.to_vec(), at_once: usize::MAX, no_map: io::ErrorKind::Unsupported }
+    let no_map = io::ErrorKind::Unsupported;
+    let (asked, given) = Default::default();
+    Bytes { bytes: bytes.to_vec(), at_once: usize::MAX, no_map, asked, given }
 }
 
 fn entry(payload: &[u8]) -> Vec<u8> {
@@ -109,10 +117,25 @@ fn entries_of_all_sizes_are_read_through_windows_of_all_sizes() {
         at += *size as u64 + 10;
     }
     for at_once in [READ_BYTES / 3, READ_BYTES - 1, usize::MAX] {
-        let mut reader = reader(Bytes { at_once, ..in_memory(&bytes) }, u64::MAX);
+        let file = Bytes { at_once, ..in_memory(&bytes) };
+        let given = Arc::clone(&file.given);
+        let mut reader = reader(file, u64::MAX);
         assert_eq!(all(&mut reader), (expected.clone(), Advance::End(Tail::Exact)));
+        assert_eq!(*given.lock().unwrap(), bytes.len() - 8, "every byte is read once");
         assert_eq!((reader.offset(), reader.len_bytes()), (bytes.len() as u64, bytes.len() as u64));
     }
+}
+
+#[test]
+fn the_window_is_small_again_behind_an_entry_that_needed_a_large_one() {
+    let mut sizes = vec![5 * READ_BYTES];
+    sizes.extend([READ_BYTES / 8; 80]);
+    let file = in_memory(&segment(&sizes));
+    let asked = Arc::clone(&file.asked);
+    assert_eq!(all(&mut reader(file, u64::MAX)).0.len(), 81);
+    let asked = asked.lock().unwrap();
+    assert!(asked.iter().any(|bytes| 4 * READ_BYTES < *bytes));
+    assert!(asked.iter().rev().take(5).all(|bytes| *bytes <= READ_BYTES), "{asked:?}");
 }
 
 #[test]
@@ -122,11 +145,14 @@ fn a_valid_entry_above_the_limit_is_told_and_stepped_over() {
         let bytes = segment(&[20, size, 30]);
         let (limit, frame) = (size as u64 + 9, size as u64 + 10);
         for at_once in [1000, usize::MAX] {
-            let mut small = reader(Bytes { at_once, ..in_memory(&bytes) }, limit);
+            let file = Bytes { at_once, ..in_memory(&bytes) };
+            let asked = Arc::clone(&file.asked);
+            let mut small = reader(file, limit);
             let told = Advance::TooLarge { offset: 38, kind: EntryKind::Samples, bytes: frame };
             assert_eq!(all(&mut small), (vec![(8, 1, 20)], told));
             assert!(small.entry().is_none());
             assert_eq!(all(&mut small), (vec![(38 + frame, 3, 30)], Advance::End(Tail::Exact)));
+            assert!(asked.lock().unwrap().iter().all(|bytes| *bytes <= READ_BYTES), "{asked:?}");
             let mut large = reader(in_memory(&bytes), limit + 1);
             assert_eq!(all(&mut large).0.len(), 3);
         }
@@ -172,9 +198,15 @@ fn a_file_cut_while_it_is_read_ends_in_a_fault_and_not_in_an_error() {
 fn a_grown_file_is_read_on_where_it_ended() {
     let bytes = segment(&[20, 50]);
     let file = in_memory(&bytes);
+    let asked = Arc::clone(&file.asked);
     let mut reader = SegmentReader::new(Box::new(file), 38 + 30, u64::MAX, ReadMethod::Positioned);
     let (entries, end) = all(&mut reader);
     assert_eq!(entries, [(8, 1, 20)]);
+    // Nothing new: nothing is read again.
+    let reads = asked.lock().unwrap().len();
+    reader.grow_to(68);
+    assert_eq!(all(&mut reader), (vec![], end));
+    assert_eq!(asked.lock().unwrap().len(), reads);
     assert!(matches!(end, Advance::End(Tail::Fault(Reason::Entry(EntryFault::PastEnd { .. })))), "{end:?}");
     reader.grow_to(10);
     assert_eq!(reader.len_bytes(), 68, "it never shrinks");
@@ -332,6 +364,11 @@ fn a_fault_says_what_where_and_whether_an_entry_lies_behind() {
     let text = "torn at 3:118: unknown entry type 9; a valid entry starts behind it, at offset 200";
     assert_eq!(with.to_string(), text);
     assert_eq!([Verdict::Clean, Verdict::Unsupported].map(|v| v.to_string()), ["clean", "unsupported"]);
+}
+
+#[test]
+fn a_segment_is_named_by_its_number() {
+    assert_eq!([7, 1_234_567].map(|number| SegmentId(number).to_string()), ["000007", "1234567"]);
 }
 
 #[test]
