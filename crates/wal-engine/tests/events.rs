@@ -56,8 +56,7 @@ fn warnings(dir: &Path) -> Vec<String> {
         let (wal, ..) = open(dir, small().background_thread(false).replay_threads(1));
         wal.close().unwrap();
     });
-    let seen = seen.0.lock().unwrap().clone();
-    seen
+    seen.0.lock().unwrap().clone()
 }
 
 #[test]

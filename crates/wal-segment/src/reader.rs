@@ -334,9 +334,7 @@ impl SegmentReader {
             bytes.truncate(READ_BYTES);
             bytes.shrink_to_fit();
         }
-        if bytes.len() < size {
-            bytes.resize(size, 0);
-        }
+        bytes.resize(bytes.len().max(size), 0);
         let at = self.offset + as_u64(kept);
         let room = bytes.get_mut(kept..).unwrap_or_default();
         let have = kept + read_up_to(&*self.file, room, at, self.len)?;

@@ -8,8 +8,8 @@ use wal_format::{EntryFault, EntryKind, SegmentHeader, frame_payload};
 use wal_segment::header::{check, first_nonzero};
 use wal_segment::reader::READ_BYTES;
 use wal_segment::{
-    Advance, Fault, MappedWindow, Position, ReadMethod, Reason, SegmentId, SegmentReader, SegmentStep,
-    StorageFile, Tail, Verdict,
+    Access, Advance, Fault, MappedWindow, Modes, OsStorage, Position, ReadMethod, Reason, SegmentId,
+    SegmentReader, SegmentStep, StorageFile, Tail, Verdict,
 };
 
 /// A file in memory that reads at most so many bytes at once, and refuses to be mapped with an error of this kind.
@@ -258,6 +258,22 @@ fn what_cannot_be_mapped_is_read_and_an_error_of_mapping_is_an_error() {
     assert_eq!(cut, Advance::End(Tail::Exact));
     let error = mapped(io::ErrorKind::OutOfMemory).advance().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+}
+
+#[test]
+fn mapped_windows_give_the_same_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = OsStorage::new(dir.path(), Modes::default());
+    // More than one window, borders within entries, and one entry larger than a window.
+    for sizes in [vec![190_001; 40], vec![9, 5 << 20, 70_000, 4 << 20, 3], vec![1; 20]] {
+        let bytes = segment(&sizes);
+        let expected = all(&mut reader(in_memory(&bytes), u64::MAX));
+        std::fs::write(dir.path().join("000001"), &bytes).unwrap();
+        let file = storage.open("000001", Access::Read).unwrap();
+        let mut mapped = SegmentReader::new(file, bytes.len() as u64, u64::MAX, ReadMethod::Mapped);
+        assert_eq!(all(&mut mapped), expected);
+        assert_eq!(expected.0.len(), sizes.len());
+    }
 }
 
 #[test]
