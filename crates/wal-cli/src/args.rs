@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// Read everything and say whether the log is whole
     #[command(after_help = VERIFY_HELP)]
     Verify(ReadArgs),
-    /// Say what is in the log: totals, time range, series, widest labels
+    /// Say what is in the log: totals, samples over time, metrics and labels with most series, how it ends
     #[command(after_help = STAT_HELP)]
     Stat(ReadArgs),
     /// Append NDJSON entries from standard input
@@ -292,7 +292,8 @@ Example:
   wal verify data/wal --json";
 
 const STAT_HELP: &str = "\
-Counts what can be read, also beyond faults; the log's verdict is said with the figures.
+Counts what can be read, also beyond faults; the log's verdict is said with the figures. Memory grows with
+the series and their label values, not with the samples.
 
 Example:
   wal stat data/wal";

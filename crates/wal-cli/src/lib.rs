@@ -5,6 +5,7 @@
 //! so that the fuzzer reaches the parser of `import`; the program calls [`main`] and nothing else.
 
 mod args;
+mod cardinality;
 mod cmd;
 mod exit;
 mod faults;
@@ -17,6 +18,7 @@ mod place;
 mod progress;
 mod table;
 mod text;
+mod timeline;
 
 use std::process::ExitCode;
 

@@ -20,6 +20,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Whether there is nothing but headings.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
     /// Writes the table.
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -2,19 +2,22 @@
 //!
 //! Memory grows with the number of series and of distinct label values, not with the samples.
 
-use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde_json::json;
-use wal_engine::{Fault, LogEntry, ReadEvent, ReadOptions, Verdict, WalReader};
+use serde_json::{Value, json};
+use wal_engine::{
+    Fault, LogEntry, MarkStatus, Position, ReadEvent, ReadOptions, SegmentSummary, Verdict, WalReader,
+    list_quarantine,
+};
 use wal_format::Payload;
-use wal_types::SeriesRef;
 
 use crate::args::ReadArgs;
+use crate::cardinality::Cardinality;
 use crate::exit::{self, Failure, Outcome};
 use crate::progress::Progress;
 use crate::table::Table;
+use crate::timeline::{Chart, Timeline};
 use crate::{faults, foreign, place, text};
 
 /// Entries, items and bytes of one kind.
@@ -25,26 +28,26 @@ struct Kind {
     bytes: u64,
 }
 
-/// What is known about one label name.
-#[derive(Default)]
-struct LabelUse {
-    series: u64,
-    values: HashSet<Box<[u8]>>,
-    value_bytes_max: usize,
-}
-
 /// All figures.
 struct Figures {
     verdict: Verdict,
     live: bool,
     segments: u64,
     disk_bytes: u64,
+    /// The number of the segment read last, how far it holds entries, and how it ends.
+    end: Option<(Position, String)>,
+    /// Neighbours in the directory whose numbers are not neighbours.
+    number_gaps: Vec<(u64, u64)>,
     malformed: u64,
     kinds: [Kind; 3],
     times_ms: Option<(i64, i64)>,
-    refs: HashSet<SeriesRef>,
-    labels: HashMap<Box<[u8]>, LabelUse>,
-    metrics: HashMap<Box<[u8]>, u64>,
+    cardinality: Cardinality,
+    /// Samples and deletes of series that no entry names.
+    nameless: u64,
+    chart: Option<Chart>,
+    mark: MarkStatus,
+    quarantine: (u64, u64),
+    leftovers: Vec<String>,
 }
 
 /// Reads the log and prints the figures.
@@ -62,24 +65,31 @@ fn read(args: &ReadArgs) -> Result<Figures, Failure> {
     let engine = |error| Failure::engine(dir, &error);
     let options = ReadOptions::default().skip_damaged(true).entry_bytes_max(args.limit.entry_limit);
     let mut reader = WalReader::open(dir, options).map_err(engine)?;
+    let kept = list_quarantine(dir).map_err(engine)?;
     let mut figures = Figures {
         verdict: Verdict::Clean,
         live: reader.live(),
         segments: 0,
         disk_bytes: 0,
+        end: None,
+        number_gaps: Vec::new(),
         malformed: 0,
         kinds: Default::default(),
         times_ms: None,
-        refs: HashSet::new(),
-        labels: HashMap::new(),
-        metrics: HashMap::new(),
+        cardinality: Cardinality::default(),
+        nameless: 0,
+        chart: None,
+        mark: MarkStatus::Absent,
+        quarantine: (kept.len() as u64, kept.iter().map(|file| file.bytes).sum()),
+        leftovers: reader.leftovers().to_vec(),
     };
+    let mut timeline = Timeline::new();
     let mut progress = Progress::start("entries");
     while let Some(event) = reader.next().map_err(engine)? {
         match event {
             ReadEvent::Entry(entry) => {
                 progress.step(figures.disk_bytes + entry.end.offset);
-                figures.entry(&entry);
+                figures.entry(&entry, &mut timeline);
             }
             ReadEvent::Malformed { at, error } => {
                 progress.aside(|| exit::say(faults::malformed(dir, at, &error)));
@@ -93,13 +103,13 @@ fn read(args: &ReadArgs) -> Result<Figures, Failure> {
                 let next = figures.note(dir, &fault);
                 progress.aside(|| exit::say(faults::fault(dir, &fault) + &next));
             }
-            ReadEvent::SegmentEnd(summary) => {
-                figures.segments += 1;
-                figures.disk_bytes += summary.bytes;
-            }
+            ReadEvent::SegmentEnd(summary) => figures.segment(&summary),
             _ => {}
         }
     }
+    // Whether the mark fits is known only now that its segment was read.
+    figures.mark = reader.mark();
+    figures.chart = timeline.chart();
     Ok(figures)
 }
 
@@ -113,28 +123,40 @@ impl Figures {
         faults::next_step(dir, fault)
     }
 
+    /// Counts one segment that was read to its end.
+    fn segment(&mut self, summary: &SegmentSummary) {
+        if let Some((end, _)) = &self.end
+            && end.segment + 1 < summary.segment
+        {
+            self.number_gaps.push((end.segment, summary.segment));
+        }
+        self.segments += 1;
+        self.disk_bytes += summary.bytes;
+        let end = Position { segment: summary.segment, offset: summary.valid_bytes };
+        self.end = Some((end, summary.ends.to_string()));
+    }
+
     /// Counts one entry.
-    fn entry(&mut self, entry: &LogEntry<'_>) {
+    fn entry(&mut self, entry: &LogEntry<'_>, timeline: &mut Timeline) {
         let (index, items) = match &entry.payload {
             Payload::Series(payload) => {
-                for series in payload.iter().filter(|series| self.refs.insert(series.series_ref)) {
-                    for label in series.labels.iter() {
-                        count_label(&mut self.labels, label.name, label.value);
-                        if label.name == METRIC_NAME {
-                            *self.metrics.entry(label.value.into()).or_default() += 1;
-                        }
-                    }
-                }
+                payload.iter().for_each(|series| self.cardinality.add(&series));
                 (0, payload.len())
             }
             Payload::Samples(payload) => {
                 for sample in payload.iter() {
                     let (min, max) = self.times_ms.unwrap_or((sample.time_ms, sample.time_ms));
                     self.times_ms = Some((min.min(sample.time_ms), max.max(sample.time_ms)));
+                    timeline.add(sample.time_ms);
+                    self.nameless += u64::from(!self.cardinality.knows(sample.series_ref));
                 }
                 (1, payload.len())
             }
-            Payload::Deletes(payload) => (2, payload.len()),
+            Payload::Deletes(payload) => {
+                self.nameless +=
+                    payload.iter().filter(|row| !self.cardinality.knows(row.series_ref)).count() as u64;
+                (2, payload.len())
+            }
         };
         if let Some(kind) = self.kinds.get_mut(index) {
             kind.entries += 1;
@@ -149,55 +171,68 @@ impl Figures {
         (text::ratio(samples.bytes, samples.items), text::ratio(self.disk_bytes, samples.items))
     }
 
-    /// Label names, those with the most values first.
-    fn widest(&self) -> Vec<(&[u8], &LabelUse)> {
-        let mut names: Vec<_> = self.labels.iter().map(|(name, of)| (&**name, of)).collect();
-        names
-            .sort_by(|(a_name, a), (b_name, b)| b.values.len().cmp(&a.values.len()).then(a_name.cmp(b_name)));
-        names.truncate(TOP);
-        names
+    /// Bytes that are no entry: headers, prepared space, and what could not be read.
+    fn other_bytes(&self) -> u64 {
+        self.disk_bytes.saturating_sub(self.kinds.iter().map(|kind| kind.bytes).sum())
     }
 
-    /// Metric names, those with the most series first.
-    fn largest(&self) -> Vec<(&[u8], u64)> {
-        let mut names: Vec<_> = self.metrics.iter().map(|(name, &series)| (&**name, series)).collect();
-        names.sort_by(|(a_name, a), (b_name, b)| b.cmp(a).then(a_name.cmp(b_name)));
-        names.truncate(TOP);
-        names
+    /// Bytes of the last segment behind the mark: what no sync has answered for, as far as the mark tells.
+    fn bytes_behind_mark(&self) -> Option<u64> {
+        let MarkStatus::Fits(mark) = self.mark else { return None };
+        let (end, _) = self.end.as_ref().filter(|(end, _)| end.segment == mark.segment)?;
+        Some(end.offset.saturating_sub(mark.offset))
     }
 
     /// Prints one JSON object.
     fn json(&self, out: &mut impl Write) -> io::Result<()> {
         let [series, samples, deletes] = &self.kinds;
         let kind = |kind: &Kind| json!({ "entries": kind.entries, "items": kind.items, "bytes": kind.bytes });
-        let labels = self.widest().into_iter().map(|(name, of)| {
+        let (entry_bytes, log_bytes) = self.bytes_per_sample();
+        let place = |at: Position| json!({ "segment": at.segment, "offset": at.offset });
+        let end = self
+            .end
+            .as_ref()
+            .map(|(at, how)| json!({ "segment": at.segment, "offset": at.offset, "how": how }));
+        let marked = match self.mark {
+            MarkStatus::Fits(at) => place(at),
+            _ => Value::Null,
+        };
+        let chart = self.chart.as_ref().map(|chart| {
+            let row = |(start_ms, samples): &(i64, u64)| json!({ "from": start_ms, "samples": samples });
             json!({
-                "name": String::from_utf8_lossy(name), "values": of.values.len(), "series": of.series,
-                "longest_value_bytes": of.value_bytes_max,
+                "step_ms": chart.step_ms, "before": chart.before, "after": chart.after,
+                "rows": chart.rows.iter().map(row).collect::<Vec<_>>(),
             })
         });
-        let metrics = self
-            .largest()
-            .into_iter()
-            .map(|(name, series)| json!({ "name": String::from_utf8_lossy(name), "series": series }));
-        let (entry_bytes, log_bytes) = self.bytes_per_sample();
-        let object = json!({
+        let gaps = self.number_gaps.iter().map(|(after, before)| json!({ "after": after, "before": before }));
+        let mut object = json!({
             "verdict": self.verdict.to_string(),
             "live": self.live,
             "segments": self.segments,
             "bytes": self.disk_bytes,
             "malformed": self.malformed,
             "entries": { "series": kind(series), "samples": kind(samples), "deletes": kind(deletes) },
-            "series": self.refs.len(),
+            "other_bytes": self.other_bytes(),
+            "series": self.cardinality.series(),
             "samples": samples.items,
             "deletes": deletes.items,
+            "nameless": self.nameless,
             "bytes_per_sample": entry_bytes,
             "log_bytes_per_sample": log_bytes,
             "min_time": self.times_ms.map(|(min, _)| min),
             "max_time": self.times_ms.map(|(_, max)| max),
-            "widest_labels": labels.collect::<Vec<_>>(),
-            "largest_metrics": metrics.collect::<Vec<_>>(),
+            "samples_over_time": chart,
+            "number_gaps": gaps.collect::<Vec<_>>(),
+            "end": end,
+            "mark": self.mark.to_string(),
+            "durable": marked,
+            "behind_mark_bytes": self.bytes_behind_mark(),
+            "quarantine": { "files": self.quarantine.0, "bytes": self.quarantine.1 },
+            "leftovers": self.leftovers,
         });
+        if let Some(members) = object.as_object_mut() {
+            members.extend(self.cardinality.json().map(|(name, list)| (name.to_owned(), list)));
+        }
         writeln!(out, "{object}")
     }
 
@@ -209,67 +244,70 @@ impl Figures {
             let size = text::bytes(kind.bytes);
             table.row([(*name).to_owned()].into_iter().chain(counts).chain([size]).collect());
         }
+        let other = self.other_bytes();
+        let size = text::bytes(other);
+        table.row(["other", "", "", &text::count(other), &size].map(str::to_owned).to_vec());
         table.write(out)?;
-        let live = if self.live { ", live" } else { "" };
         writeln!(out)?;
-        writeln!(out, "log       {}{live}", self.verdict)?;
-        writeln!(out, "segments  {} of {} in all", text::count(self.segments), text::bytes(self.disk_bytes))?;
-        writeln!(out, "series    {}", text::count(self.refs.len() as u64))?;
-        if let (Some(entry_bytes), Some(log_bytes)) = self.bytes_per_sample() {
-            writeln!(out, "a sample  {entry_bytes:.2} bytes; {log_bytes:.2} with all else in the log")?;
-        }
-        if let Some((min, max)) = self.times_ms {
-            writeln!(out, "from      {} ({min})", text::utc(min))?;
-            writeln!(out, "to        {} ({max})", text::utc(max))?;
-        }
-        if self.malformed != 0 {
-            writeln!(out, "malformed {} entries, not counted above", text::count(self.malformed))?;
-        }
-        if !self.labels.is_empty() {
+        self.facts(out)?;
+        if let Some(chart) = &self.chart {
             writeln!(out)?;
-            let mut table = Table::new(1, &["widest labels", "values", "series", "longest value", ""]);
-            for (name, of) in self.widest() {
-                let counts = [of.values.len() as u64, of.series, of.value_bytes_max as u64].map(text::count);
-                table.row([shown(name)].into_iter().chain(counts).chain([String::new()]).collect());
-            }
-            table.write(out)?;
+            chart.write(out)?;
         }
-        if !self.metrics.is_empty() {
+        for table in self.cardinality.tables() {
             writeln!(out)?;
-            let mut table = Table::new(1, &["metrics with most series", "series", ""]);
-            for (name, series) in self.largest() {
-                table.row(vec![shown(name), text::count(series), String::new()]);
-            }
             table.write(out)?;
         }
         Ok(())
     }
-}
 
-/// Counts one label of a series seen for the first time.
-fn count_label(labels: &mut HashMap<Box<[u8]>, LabelUse>, name: &[u8], value: &[u8]) {
-    if !labels.contains_key(name) {
-        labels.insert(name.into(), LabelUse::default());
-    }
-    let Some(of) = labels.get_mut(name) else { return };
-    of.series += 1;
-    of.value_bytes_max = of.value_bytes_max.max(value.len());
-    if !of.values.contains(value) {
-        of.values.insert(value.into());
+    /// Prints one line for each of the facts that are no list.
+    fn facts(&self, out: &mut impl Write) -> io::Result<()> {
+        let live = if self.live { ", live" } else { "" };
+        writeln!(out, "log         {}{live}", self.verdict)?;
+        writeln!(
+            out,
+            "segments    {} of {} in all",
+            text::count(self.segments),
+            text::bytes(self.disk_bytes)
+        )?;
+        for (after, before) in &self.number_gaps {
+            writeln!(out, "            none between {after} and {before}")?;
+        }
+        if let Some((end, how)) = &self.end {
+            writeln!(out, "ends        at {end}, {how}")?;
+        }
+        match self.bytes_behind_mark() {
+            Some(bytes) => writeln!(out, "mark        {}, {} before the end", self.mark, text::bytes(bytes))?,
+            None => writeln!(out, "mark        {}", self.mark)?,
+        }
+        match self.quarantine {
+            (0, _) => writeln!(out, "quarantine  empty")?,
+            (files, bytes) => {
+                writeln!(out, "quarantine  {} files, {}", text::count(files), text::bytes(bytes))?
+            }
+        }
+        writeln!(out, "series      {}", text::count(self.cardinality.series()))?;
+        if let (Some(entry_bytes), Some(log_bytes)) = self.bytes_per_sample() {
+            writeln!(out, "a sample    {entry_bytes:.2} bytes; {log_bytes:.2} with all else in the log")?;
+        }
+        if let Some((min, max)) = self.times_ms {
+            writeln!(out, "from        {} ({min})", text::utc(min))?;
+            writeln!(out, "to          {} ({max})", text::utc(max))?;
+        }
+        if self.nameless != 0 {
+            let count = text::count(self.nameless);
+            writeln!(
+                out,
+                "nameless    {count} samples and deletes of series that no entry before them names"
+            )?;
+        }
+        if self.malformed != 0 {
+            writeln!(out, "malformed   {} entries, not counted above", text::count(self.malformed))?;
+        }
+        if !self.leftovers.is_empty() {
+            writeln!(out, "not touched {}", self.leftovers.join(", "))?;
+        }
+        Ok(())
     }
 }
-
-/// A name on one line of a table, whatever its bytes are.
-fn shown(name: &[u8]) -> String {
-    let name = name.escape_ascii().to_string();
-    match name.char_indices().nth(NAME_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", name.get(..end).unwrap_or_default()),
-        None => name,
-    }
-}
-
-const METRIC_NAME: &[u8] = b"__name__";
-/// How many names are shown.
-const TOP: usize = 10;
-/// A label's name may be megabytes; a table's cell may not.
-const NAME_CHARS_MAX: usize = 60;
