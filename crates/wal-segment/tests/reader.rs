@@ -9,7 +9,7 @@ use wal_segment::header::{check, first_nonzero};
 use wal_segment::reader::READ_BYTES;
 use wal_segment::{
     Access, Advance, Fault, MappedWindow, Modes, OsStorage, Position, ReadMethod, Reason, SegmentId,
-    SegmentReader, SegmentStep, StorageFile, Tail, Verdict,
+    SegmentReader, SegmentStep, Storage, StorageFile, Tail, Verdict,
 };
 
 /// A file in memory that reads at most so many bytes at once, and refuses to be mapped with an error of this kind.
