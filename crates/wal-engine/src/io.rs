@@ -182,6 +182,10 @@ impl Io {
 
     fn sync_written(&mut self, shared: &Shared) -> Result<()> {
         let Some(active) = &mut self.active else { return Ok(()) };
+        // A sync alone makes nothing durable of what the page cache may show only.
+        if self.repair.as_ref().is_some_and(|plan| plan.again.is_some()) {
+            return Ok(());
+        }
         if !self.dirty {
             shared.commits.advance(active.end());
             return Ok(());
@@ -247,7 +251,8 @@ impl Io {
         let plan = self.repair.as_ref()?;
         let cut = plan.cut.as_ref().map(|(target, ..)| target.number);
         let rewrites = plan.rewrites.iter().map(|(target, ..)| target.number);
-        plan.moves.iter().map(|target| target.number).chain(cut).chain(rewrites).min()
+        let again = plan.again.as_ref().map(|again| again.number);
+        plan.moves.iter().map(|target| target.number).chain(cut).chain(rewrites).chain(again).min()
     }
 
     /// Tells the counters what the files take.

@@ -22,8 +22,7 @@ use crate::options::{RecoveryMode, WalOptions};
 use crate::pipeline;
 use crate::plan::{AppendAt, Kept, ReadSegment, Reading, plan};
 use crate::progress::{Meter, ReplayProgress};
-use crate::quarantine::copy_range;
-use crate::repair::{self, RepairPlan};
+use crate::repair::{self, Again, RepairPlan};
 use crate::replay::{Decoder, ReplaySink};
 use crate::report::RecoveryReport;
 use crate::scan::{Event, Finished, Scan, ScanOptions};
@@ -118,12 +117,12 @@ impl Recovery {
         // From here on the disk is changed.
         let view = finish_pending_truncation(view, &mut reading)?;
         let (mut plan, append_at, kept) = plan(&view, &mut reading)?;
-        let mut control = open_control_files(&view, append_at)?;
+        let mut control = open_control_files(&view, append_at, &options)?;
         for name in &view.temporaries {
             repair::remove_if_there(&*storage, name)?;
         }
         let report = &mut reading.report;
-        make_durable(&view, &kept, &plan, report.mark)?;
+        plan.again = make_durable(&view, &kept, &plan, report.mark)?;
         match plan.apply(&*storage, control.as_mut(), &mut report.quarantined) {
             Ok(()) => {}
             Err(error) if error.is_disk_full() => {
@@ -135,6 +134,11 @@ impl Recovery {
         }
         sync_names(&view)?;
         let end = append_at.position();
+        // What could not be written again may be in the page cache only.
+        let durable = plan
+            .again
+            .as_ref()
+            .map_or(end, |again| Position { segment: again.number, offset: again.range.start });
         report.end = end;
         // A mark at an entry protects more than one at a header: if the next segment does not exist
         // yet, the end of the one before is named.
@@ -154,6 +158,7 @@ impl Recovery {
             options,
             kept,
             append_at,
+            durable,
             mark: control,
             trail: reading.trail,
             repair: report.pending.then_some(plan),
@@ -346,7 +351,7 @@ fn entry_bytes(entry: &wal_format::Entry<'_>) -> u64 {
 
 /// Opens the mark, and sees to it that intent and reserve exist, so that a full disk later finds them.
 /// Without room the log works all the same, with less protection.
-fn open_control_files(view: &View, append_at: AppendAt) -> Result<Option<MarkFile>> {
+fn open_control_files(view: &View, append_at: AppendAt, options: &WalOptions) -> Result<Option<MarkFile>> {
     let storage = &*view.storage;
     let above = view.mark.as_ref().map_or(0, |mark| mark.counter);
     let without = |name: &str, error: io::Error| match error.kind() {
@@ -363,20 +368,22 @@ fn open_control_files(view: &View, append_at: AppendAt) -> Result<Option<MarkFil
     if let Err(error) = crate::intent::IntentFile::open(storage) {
         without(crate::intent::INTENT_FILE, error)?;
     }
-    if let Err(error) = truncate::create_reserve(storage) {
+    if let Err(error) = truncate::create_reserve(storage, options) {
         without(crate::view::RESERVE_FILE, error)?;
     }
     Ok(mark)
 }
 
 /// Makes every segment that stays durable where it is not known to be, before the first acknowledgement,
-/// and before a mark that a repair writes names what is in it.
-fn make_durable(view: &View, kept: &[Kept], plan: &RepairPlan, mark: MarkStatus) -> Result<()> {
+/// and before a mark that a repair writes names what is in it. Returns what of the last one found no room to
+/// be written again.
+fn make_durable(view: &View, kept: &[Kept], plan: &RepairPlan, mark: MarkStatus) -> Result<Option<Again>> {
     let storage = &*view.storage;
     let fitting = match mark {
         MarkStatus::Fits(at) => Some(at),
         _ => None,
     };
+    let mut left = None;
     for segment in kept {
         // One that is written anew is durable when it takes its place. All others, also below a fitting mark:
         // the log may be a copy, mark and all, of one that was durable elsewhere. A file without changes costs
@@ -387,21 +394,28 @@ fn make_durable(view: &View, kept: &[Kept], plan: &RepairPlan, mark: MarkStatus)
         let failed = |error| Error::file("make durable", storage.path(&segment.name), error);
         let file = storage.open(&segment.name, Access::Write).map_err(failed)?;
         let is_last = kept.last().is_some_and(|last| last.number == segment.number);
-        // DURABILITY: recovery-rewrite. What the page cache shows may not be what the disk holds, if a sync
-        // failed in an earlier life: the kernel may call pages clean that the disk never got, and only
-        // writing them again makes a sync mean what it says.
-        let shared = 1 < file.links().map_err(failed)?;
-        if is_last && !shared {
+        // One that a backup shares was synced before it was.
+        if is_last && file.links().map_err(failed)? < 2 {
             let from = match fitting {
                 Some(at) if at.segment == segment.number => at.offset.min(segment.bytes),
                 _ => 0,
             };
-            copy_range(&*file, from..segment.bytes, &*file, from).map_err(failed)?;
+            let (name, number) = (segment.name.clone(), segment.number);
+            let again = Again { name, number, range: from..segment.bytes };
+            match repair::write_again(storage, &again) {
+                Ok(()) => {}
+                Err(error) if error.is_disk_full() => {
+                    tracing::warn!(%error, "the disk is full: the end of the log is made durable later");
+                    left = Some(again);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            continue;
         }
         let failed = |error| FileError::new("sync", storage.path(&segment.name), error).of_sync();
         file.sync().map_err(failed)?;
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Makes all names durable that the log rests on: also those that an earlier process changed, moved into

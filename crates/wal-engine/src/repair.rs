@@ -19,6 +19,14 @@ pub(crate) struct Target {
     pub(crate) len: u64,
 }
 
+/// The end of a segment that may be in the page cache only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Again {
+    pub(crate) name: String,
+    pub(crate) number: u64,
+    pub(crate) range: Range<u64>,
+}
+
 /// What is to be done, each part taken out when it is done, so that it can be taken up again.
 #[derive(Debug, Default)]
 pub(crate) struct RepairPlan {
@@ -30,6 +38,8 @@ pub(crate) struct RepairPlan {
     pub(crate) rewrites: Vec<(Target, Vec<Range<u64>>, bool)>,
     /// A file without a byte, that a crash left behind.
     pub(crate) empty: Option<Target>,
+    /// What is to be written again before anything is acknowledged: see [`write_again`].
+    pub(crate) again: Option<Again>,
     /// Copies were made whose names are not durable yet.
     pub(crate) copied: bool,
     /// Where the mark goes before anything is cut: not below any position that may have been durable.
@@ -40,7 +50,11 @@ pub(crate) struct RepairPlan {
 
 impl RepairPlan {
     pub(crate) fn is_empty(&self) -> bool {
-        self.moves.is_empty() && self.cut.is_none() && self.rewrites.is_empty() && self.empty.is_none()
+        self.moves.is_empty()
+            && self.cut.is_none()
+            && self.rewrites.is_empty()
+            && self.empty.is_none()
+            && self.again.is_none()
     }
 
     /// Whether the segment of this number is written anew.
@@ -71,6 +85,10 @@ impl RepairPlan {
         }
         self.move_away(storage, kept)?;
         self.keep_parts(storage, kept)?;
+        if let Some(again) = &self.again {
+            write_again(storage, again)?;
+            self.again = None;
+        }
         // DURABILITY: repair-mark. A mark above the cut would call the cut log damaged, so both slots
         // are changed, durably, before the first cut; not sooner, because until then the mark is what
         // tells damage from a torn tail.
@@ -190,6 +208,21 @@ fn write_anew(storage: &dyn Storage, target: &Target, parts: &[Range<u64>]) -> R
     // open rewrites it again; at no moment is there neither.
     storage.rename(&temporary, &target.name, Replace::Allowed).map_err(failed)?;
     sync(storage, Folder::Log)
+}
+
+/// Writes the same bytes again and syncs them.
+///
+/// After a failed sync the kernel may show pages that the disk never got, and call them clean: only
+/// writing them again makes a sync mean what it says. Used before the first new entry. A file system that
+/// writes every block to a new place needs room for that, also where nothing grows.
+pub(crate) fn write_again(storage: &dyn Storage, again: &Again) -> Result<(), FileError> {
+    let failed = |error| FileError::new("make durable", storage.path(&again.name), error);
+    let file = storage.open(&again.name, Access::Write).map_err(failed)?;
+    // DURABILITY: recovery-rewrite. What the page cache shows may not be what the disk holds, if a sync
+    // failed in an earlier life: the kernel may call pages clean that the disk never got, and only
+    // writing them again makes a sync mean what it says.
+    copy_range(&*file, again.range.clone(), &*file, again.range.start).map_err(failed)?;
+    file.sync().map_err(|error| failed(error).of_sync())
 }
 
 fn preview(target: &Target, offset: u64) -> Quarantined {

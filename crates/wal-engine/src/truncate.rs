@@ -11,14 +11,19 @@ use crate::append::Condition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::intent::{INTENT_FILE, IntentFile, IntentStep, STEPS_MAX, rewrite_name};
 use crate::io::poison;
+use crate::options::WalOptions;
 use crate::plan::Kept;
 use crate::repair::{remove_if_there, sync};
 use crate::rewrite::{Output, Run, SegmentOutcome, Temporaries, name_of};
 use crate::shared::Shared;
 use crate::view::RESERVE_FILE;
 
-/// What is given back first when the disk is full, in bytes.
-const RESERVE_BYTES: usize = 64 << 10;
+/// The least and the most that is held for a full disk, in bytes; between them, as much as is prepared at once.
+///
+/// The room for the bytes of a small file is not enough to make one: full, xfs gives out no name with less than
+/// 192 KiB free, and btrfs with data and metadata in the same blocks none with less than 1 MiB.
+const RESERVE_BYTES_MIN: u64 = 64 << 10;
+const RESERVE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a truncation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +102,7 @@ pub(crate) fn run(
     }
     // There may be room now; if not, everything stays as it was.
     if tight && shared.io.lock().flush(shared, true).is_ok() {
-        let _ = create_reserve(&*shared.storage);
+        let _ = create_reserve(&*shared.storage, &shared.options);
     }
     Ok(report)
 }
@@ -152,7 +157,6 @@ fn pass(
                         report.series_kept += run.tally.series_kept;
                         report.deletes_kept += run.tally.deletes_kept;
                     } else {
-                        passed.progressed = true;
                         batch.push(run);
                     }
                 }
@@ -169,14 +173,35 @@ fn pass(
         }
         // A run needs a step for each file it writes and one for those it removes.
         let steps = batch.iter().map(|run| run.outputs.len() + 1).sum::<usize>();
-        if !batch.is_empty() && (tight || STEPS_MAX / 2 < steps) {
-            put_in_place(shared, std::mem::take(&mut batch), report)?;
+        if tight || STEPS_MAX / 2 < steps {
+            put_batch(shared, std::mem::take(&mut batch), report, &mut passed)?;
         }
     }
-    if !batch.is_empty() {
-        put_in_place(shared, batch, report)?;
-    }
+    put_batch(shared, batch, report, &mut passed)?;
     Ok(passed)
+}
+
+/// Puts what was written in place. Where that finds no room either, as on a file system that writes also
+/// what is there already to a new place, the runs wait.
+fn put_batch(
+    shared: &Shared,
+    batch: Vec<Run<'_>>,
+    report: &mut TruncateReport,
+    passed: &mut Passed,
+) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let segments: Vec<Vec<Kept>> = batch.iter().map(|run| run.segments.clone()).collect();
+    match put_in_place(shared, batch, report) {
+        Ok(()) => passed.progressed = true,
+        Err(error) if error.kind() == ErrorKind::DiskFull => {
+            passed.waiting.extend(segments);
+            passed.full = Some(error);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Writes what is kept of neighbouring segments. A damaged one among them splits the run.
@@ -217,6 +242,7 @@ fn put_in_place(shared: &Shared, runs: Vec<Run<'_>>, report: &mut TruncateReport
     let mut steps = Vec::new();
     let mut temporaries = Temporaries::new(storage);
     let mut changes: Vec<(Vec<Kept>, Vec<Kept>)> = Vec::new();
+    let mut done = report.clone();
     for run in runs {
         let Run { segments, outputs, tally, temporaries: own, .. } = run;
         temporaries.absorb(own);
@@ -227,13 +253,13 @@ fn put_in_place(shared: &Shared, runs: Vec<Run<'_>>, report: &mut TruncateReport
         }
         let fresh: Vec<Kept> = outputs.iter().map(|output| kept(output, &segments)).collect();
         let bytes = |segments: &[Kept]| segments.iter().map(|segment| segment.bytes).sum::<u64>();
-        report.segments_removed += gone.len() as u64;
-        report.segments_rewritten += fresh.len() as u64;
-        report.series_kept += tally.series_kept;
-        report.series_dropped += tally.series_dropped;
-        report.deletes_kept += tally.deletes_kept;
-        report.deletes_dropped += tally.deletes_dropped;
-        report.bytes_freed += bytes(&segments).saturating_sub(bytes(&fresh));
+        done.segments_removed += gone.len() as u64;
+        done.segments_rewritten += fresh.len() as u64;
+        done.series_kept += tally.series_kept;
+        done.series_dropped += tally.series_dropped;
+        done.deletes_kept += tally.deletes_kept;
+        done.deletes_dropped += tally.deletes_dropped;
+        done.bytes_freed += bytes(&segments).saturating_sub(bytes(&fresh));
         changes.push((segments, fresh));
     }
     // DURABILITY: truncate-temporaries. Their names are durable before the intent can be: an intent
@@ -246,6 +272,10 @@ fn put_in_place(shared: &Shared, runs: Vec<Run<'_>>, report: &mut TruncateReport
     // DURABILITY: truncate-intent. Before it is whole, power loss leaves the old log; after, the new.
     if let Err(error) = intent.write(&steps) {
         let error = failed(error);
+        if error.kind() == ErrorKind::DiskFull {
+            // Clearing it is a write as well.
+            relieve(shared);
+        }
         return match intent.clear() {
             Ok(()) => Err(error),
             // It may be whole on disk: then the temporaries are the log, and must stay.
@@ -262,6 +292,7 @@ fn put_in_place(shared: &Shared, runs: Vec<Run<'_>>, report: &mut TruncateReport
         io.replace_sealed(&old, fresh);
     }
     io.count_disk(shared);
+    *report = done;
     Ok(())
 }
 
@@ -329,14 +360,14 @@ fn relieve(shared: &Shared) {
 }
 
 /// Makes the reserve, unless it is there: real bytes, so that giving it back frees something.
-pub(crate) fn create_reserve(storage: &dyn Storage) -> io::Result<()> {
+pub(crate) fn create_reserve(storage: &dyn Storage, options: &WalOptions) -> io::Result<()> {
     let file = match storage.create_new(RESERVE_FILE) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
     };
-    let written = write_all_at(&*file, &vec![0; RESERVE_BYTES], 0)
-        .map_err(|(_, error)| error)
-        .and_then(|()| file.sync());
+    let bytes = options.window_bytes.clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+    let zeros = vec![0; usize::try_from(bytes).unwrap_or_default()];
+    let written = write_all_at(&*file, &zeros, 0).map_err(|(_, error)| error).and_then(|()| file.sync());
     if written.is_err() {
         let _ = storage.remove(RESERVE_FILE);
     }

@@ -51,6 +51,8 @@ pub(crate) struct Start {
     pub(crate) options: WalOptions,
     pub(crate) kept: Vec<Kept>,
     pub(crate) append_at: AppendAt,
+    /// Everything before it is durable: the end, but where something is left to be repaired.
+    pub(crate) durable: Position,
     pub(crate) mark: Option<MarkFile>,
     pub(crate) trail: Trail,
     pub(crate) repair: Option<RepairPlan>,
@@ -79,7 +81,8 @@ impl Wal {
     }
 
     pub(crate) fn start(start: Start) -> Result<Self> {
-        let Start { storage, lock, options, kept, append_at, mark, trail, repair, corruptions } = start;
+        let Start { storage, lock, options, kept, append_at, durable, mark, trail, repair, corruptions } =
+            start;
         let end = append_at.position();
         let mut appender = Appender::new(end, options.buffer_bytes, options.segment_bytes_max);
         if repair.is_some() {
@@ -101,7 +104,7 @@ impl Wal {
             options,
             appender: Mutex::new(appender),
             io: Mutex::new(io),
-            commits: Commits::new(end),
+            commits: Commits::new(durable),
             counters: Counters { corruptions: corruptions.into(), ..Counters::default() },
             prepared: Mutex::new(None),
             signal: Signal::default(),

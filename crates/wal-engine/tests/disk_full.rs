@@ -177,6 +177,24 @@ fn truncation_works_on_a_full_disk_and_relieves_it() {
 }
 
 #[test]
+fn the_reserve_is_given_back_also_for_what_is_written_over() {
+    for name in ["durable", "intent"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), alone());
+        wal.log_series(&[series(1)]).unwrap();
+        wal.commit(log_values(&wal, 0..100)).unwrap();
+        *faults.full_above_reserve.lock() = Some(name);
+        let report = wal.truncate(90, |_| true).unwrap();
+        assert!(0 < report.bytes_freed && report.segments_deferred == 0, "{name}: {report}");
+        assert_eq!((report.series_kept, report.segments_rewritten), (1, 1), "counted once: {name}: {report}");
+        wal.close().unwrap();
+        let (_, memory, report) = open(dir.path(), small());
+        assert_eq!((report.verdict, memory.refs()), (Verdict::Clean, vec![1]), "{name}");
+        assert!(memory.values().ends_with(&values(90..100)), "{name}");
+    }
+}
+
+#[test]
 fn truncation_that_keeps_nothing_needs_no_room_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), alone());
@@ -286,4 +304,14 @@ fn space_prepared_ahead_is_a_wish() {
     assert!(0 < faults.count(Call::Write));
     wal.close().unwrap();
     assert_eq!(open(dir.path(), options()).1.values(), values(0..100));
+}
+
+#[test]
+fn the_reserve_is_as_large_as_what_is_prepared_at_once_within_bounds() {
+    for (window, wanted) in [(4096, 64 << 10), (300 << 10, 300 << 10), (64 << 20, 1 << 20)] {
+        let dir = tempfile::tempdir().unwrap();
+        written(dir.path(), 0..3, small().window_bytes(window));
+        let reserve = std::fs::metadata(dir.path().join("reserve")).unwrap().len();
+        assert_eq!(reserve, wanted, "a window of {window} bytes");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::disk::{Call, Faults, FaultyDisk};
-use common::{log_values, sample, segments, small, values};
+use common::{log_values, open, sample, segments, small, values};
 use wal_engine::{Error, ErrorKind, Position, Verdict, Wal, WalOptions};
 
 const EIO: i32 = 5;
@@ -224,4 +224,57 @@ fn after_a_failed_sync_recovery_writes_again_from_the_mark() {
         let rewritten = last(&journal, "Write 000001");
         assert!(rewritten < first(&journal, "Sync 000001", rewritten));
     }
+}
+
+#[test]
+fn what_stays_before_damage_is_written_again_though_nothing_is_appended_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, faults, durable, end) = half_durable(dir.path());
+    faults.fail(Call::Sync, 1, false, EIO);
+    wal.commit(end).unwrap_err();
+    drop(wal);
+    std::fs::remove_file(dir.path().join("durable")).unwrap();
+    common::flip(&dir.path().join("000001"), usize::try_from(durable.offset).unwrap() + 10);
+    let (wal, memory, report, faults) = FaultyDisk::open_log(dir.path(), alone());
+    assert_eq!((memory.values(), report.verdict), (values(0..3), Verdict::Damaged), "{report}");
+    assert_eq!(wal.end().segment, 2);
+    let writes = faults.writes.lock().clone();
+    let again: Vec<_> = writes.into_iter().filter(|(name, ..)| name == "000001").collect();
+    assert_eq!(again, [("000001".to_owned(), 0, usize::try_from(durable.offset).unwrap())]);
+    let journal = faults.journal.lock().clone();
+    let rewritten = last(&journal, "Write 000001");
+    assert!(rewritten < first(&journal, "Sync 000001", rewritten));
+}
+
+#[test]
+fn without_room_to_write_again_the_log_opens_and_says_yes_to_nothing_that_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, faults, durable, end) = half_durable(dir.path());
+    faults.fail(Call::Sync, 1, false, EIO);
+    wal.commit(end).unwrap_err();
+    drop(wal);
+    let disk = FaultyDisk::new(dir.path());
+    let faults = Arc::clone(&disk.faults);
+    *faults.full_above_reserve.lock() = Some("000001");
+    let mut memory = common::Memory::default();
+    let recovery = Wal::open_storage(Arc::new(disk), alone()).unwrap();
+    let (wal, report) = recovery.replay(&mut memory).unwrap();
+    assert!(report.pending, "{report}");
+    assert_eq!(memory.values(), values(0..6));
+    assert_eq!(wal.durable_position(), durable, "the rest may be in the page cache only");
+    wal.commit(durable).unwrap();
+    assert_eq!(wal.commit(end).unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(wal.sync().unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(wal.log_samples(&[sample(6)]).unwrap_err().kind(), ErrorKind::DiskFull);
+    assert_eq!(wal.durable_position(), durable, "{:?}", faults.journal.lock());
+    // It gives the reserve back, and then tries again.
+    wal.truncate(0, |_| true).unwrap();
+    wal.commit(end).unwrap();
+    let journal = faults.journal.lock().clone();
+    let rewritten = last(&journal, "Write 000001");
+    assert!(rewritten < first(&journal, "Sync 000001", rewritten));
+    *faults.full_above_reserve.lock() = None;
+    wal.commit(log_values(&wal, 6..8)).unwrap();
+    wal.close().unwrap();
+    assert_eq!(open(dir.path(), small()).1.values(), values(0..8));
 }

@@ -54,6 +54,9 @@ pub struct Faults {
     /// All bytes of the log directory together, when the disk has an end: a write beyond it is short,
     /// the next one fails.
     pub room: parking_lot::Mutex<Option<u64>>,
+    /// Writes to files of this name find no room while the reserve is there, also over what is there already: a file
+    /// system that writes every block anew.
+    pub full_above_reserve: parking_lot::Mutex<Option<&'static str>>,
     held: parking_lot::Mutex<bool>,
     let_go: parking_lot::Condvar,
     /// Syncs that wait at the gate.
@@ -250,6 +253,11 @@ impl StorageFile for FaultyFile {
             return self.real.write_at(bytes, offset);
         }
         self.check(Call::Write)?;
+        if self.faults.full_above_reserve.lock().is_some_and(|name| name == *self.name.lock())
+            && self.dir.join("reserve").exists()
+        {
+            return Err(io::Error::from_raw_os_error(28));
+        }
         let fits = self.fits(bytes.len(), offset)?;
         self.faults.writes.lock().push((self.name.lock().clone(), offset, fits));
         self.real.write_at(bytes.get(..fits).unwrap(), offset)
