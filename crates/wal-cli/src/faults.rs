@@ -47,17 +47,53 @@ pub(crate) fn next_step(dir: &Path, fault: &Fault) -> String {
 
 /// Says what opening a log for writing has trimmed, and where that is kept.
 pub(crate) fn say_trimmed(dir: &Path, report: &RecoveryReport) {
+    for line in trimmed(dir, report) {
+        exit::say(line);
+    }
+}
+
+fn trimmed(dir: &Path, report: &RecoveryReport) -> Vec<String> {
+    let mut lines = Vec::new();
     if let Some(cut) = report.cut_at {
         let reason = report.fault.as_ref().map_or_else(String::new, |fault| format!(" ({})", fault.reason));
-        exit::say(format_args!("{}: a torn tail was trimmed here{reason}", at(dir, cut)));
+        let done = if report.pending {
+            "stays until there is room to keep a copy of it"
+        } else {
+            "was trimmed here"
+        };
+        lines.push(format!("{}: a torn tail {done}{reason}", at(dir, cut)));
     }
-    for kept in &report.quarantined {
+    // One without a name is not there yet.
+    for kept in report.quarantined.iter().filter(|kept| !kept.name.is_empty()) {
         let (dir, name, bytes) = (dir.display(), &kept.name, kept.bytes);
-        exit::say(format_args!("the {bytes} bytes cut are kept as {dir}/quarantine/{name}"));
+        lines.push(format!("the {bytes} bytes cut are kept as {dir}/quarantine/{name}"));
     }
+    lines
 }
 
 /// A place in a log as file and offset.
 pub(crate) fn at(dir: &Path, position: Position) -> String {
     format!("{}: offset {}", segment_file(dir, position.segment).display(), position.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal_engine::Quarantined;
+
+    #[test]
+    fn a_tail_that_could_not_be_kept_is_not_said_to_be_trimmed() {
+        let said = |pending, name: &str| {
+            let mut report = RecoveryReport::default();
+            report.cut_at = Some(Position { segment: 2, offset: 100 });
+            report.pending = pending;
+            report.quarantined.push(Quarantined { name: name.to_owned(), segment: 2, offset: 100, bytes: 7 });
+            trimmed(Path::new("/d"), &report).join("\n")
+        };
+        let done = said(false, "000002.1");
+        assert!(done.contains("was trimmed") && done.contains("/d/quarantine/000002.1"), "{done}");
+        let pending = said(true, "");
+        assert!(pending.contains("stays until there is room"), "{pending}");
+        assert!(!pending.contains("trimmed") && !pending.contains("quarantine"), "{pending}");
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use wal_engine::{RecoveryMode, Wal, WalOptions};
+use wal_engine::{ErrorKind, RecoveryMode, Wal, WalOptions};
 use wal_types::SeriesRef;
 
 use crate::args::TruncateArgs;
@@ -40,7 +40,13 @@ pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     });
     let closed = wal.close();
     let report = truncated.map_err(engine)?;
-    closed.map_err(engine)?;
+    match closed {
+        // The repair that opening put off finds no room yet, which is no failure of the truncation.
+        Err(error) if recovery.pending && error.kind() == ErrorKind::DiskFull => {
+            exit::say(format_args!("{}: not repaired yet: {error}", dir.display()));
+        }
+        other => other.map_err(engine)?,
+    }
     for fault in &report.damaged {
         exit::say(format_args!("left as it is: {}", faults::fault(dir, fault)));
     }
