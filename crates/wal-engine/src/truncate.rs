@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use wal_segment::error::is_disk_full;
 use wal_segment::storage::write_all_at;
 use wal_segment::{Fault, FileError, Folder, Listing, Replace, Storage};
 use wal_types::SeriesRef;
@@ -328,9 +329,13 @@ pub(crate) fn finish_intent(
             // One that is gone has its place already.
             if listing.temporaries.contains(&temporary) {
                 let name = name_of(number);
-                storage
-                    .rename(&temporary, &name, Replace::Allowed)
-                    .map_err(failed("put in place", &temporary))?;
+                let rename = || storage.rename(&temporary, &name, Replace::Allowed);
+                // Even that takes room on some file systems. One that was refused has done nothing.
+                let renamed = match rename() {
+                    Err(error) if is_disk_full(&error) && storage.remove(RESERVE_FILE).is_ok() => rename(),
+                    other => other,
+                };
+                renamed.map_err(failed("put in place", &temporary))?;
             }
         }
     }

@@ -178,7 +178,7 @@ fn truncation_works_on_a_full_disk_and_relieves_it() {
 
 #[test]
 fn the_reserve_is_given_back_also_for_what_is_written_over() {
-    for name in ["durable", "intent"] {
+    for name in ["durable", "intent", "rename"] {
         let dir = tempfile::tempdir().unwrap();
         let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), alone());
         wal.log_series(&[series(1)]).unwrap();
@@ -192,6 +192,24 @@ fn the_reserve_is_given_back_also_for_what_is_written_over() {
         assert_eq!((report.verdict, memory.refs()), (Verdict::Clean, vec![1]), "{name}");
         assert!(memory.values().ends_with(&values(90..100)), "{name}");
     }
+}
+
+#[test]
+fn a_truncation_that_found_no_room_for_a_rename_is_finished_by_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), alone());
+    wal.log_series(&[series(1)]).unwrap();
+    wal.commit(log_values(&wal, 0..100)).unwrap();
+    faults.fail(Call::Rename, 1, true, 5);
+    wal.truncate(90, |_| true).unwrap_err();
+    drop(wal);
+    let disk = FaultyDisk::new(dir.path());
+    *disk.faults.full_above_reserve.lock() = Some("rename");
+    let mut memory = common::Memory::default();
+    let recovery = Wal::open_storage(Arc::new(disk), alone()).unwrap();
+    let (_wal, report) = recovery.replay(&mut memory).unwrap();
+    assert_eq!((report.verdict, memory.refs()), (Verdict::Clean, vec![1]));
+    assert!(memory.values().len() < 100 && memory.values().ends_with(&values(90..100)));
 }
 
 #[test]

@@ -54,8 +54,8 @@ pub struct Faults {
     /// All bytes of the log directory together, when the disk has an end: a write beyond it is short,
     /// the next one fails.
     pub room: parking_lot::Mutex<Option<u64>>,
-    /// Writes to files of this name find no room while the reserve is there, also over what is there already: a file
-    /// system that writes every block anew.
+    /// Writes to files of this name, or with "rename" all renames, find no room while the reserve is there, also over
+    /// what is there already: a file system that writes every block anew.
     pub full_above_reserve: parking_lot::Mutex<Option<&'static str>>,
     held: parking_lot::Mutex<bool>,
     let_go: parking_lot::Condvar,
@@ -98,6 +98,11 @@ impl Faults {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             self.let_go.wait_while(&mut held, |held| *held);
         }
+    }
+
+    fn check_reserve(&self, dir: &Path, name: &str) -> io::Result<()> {
+        let full = self.full_above_reserve.lock().is_some_and(|wanted| wanted == name);
+        if full && dir.join("reserve").exists() { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
     }
 
     fn check(&self, call: Call, name: &str) -> io::Result<()> {
@@ -173,6 +178,7 @@ impl Storage for FaultyDisk {
 
     fn rename(&self, from: &str, to: &str, replace: Replace) -> io::Result<()> {
         self.faults.check(Call::Rename, &format!("{from} {to}"))?;
+        self.faults.check_reserve(&self.dir, "rename")?;
         self.real.rename(from, to, replace)?;
         for name in self.names.lock().iter() {
             let mut name = name.lock();
@@ -253,11 +259,7 @@ impl StorageFile for FaultyFile {
             return self.real.write_at(bytes, offset);
         }
         self.check(Call::Write)?;
-        if self.faults.full_above_reserve.lock().is_some_and(|name| name == *self.name.lock())
-            && self.dir.join("reserve").exists()
-        {
-            return Err(io::Error::from_raw_os_error(28));
-        }
+        self.faults.check_reserve(&self.dir, &self.name.lock())?;
         let fits = self.fits(bytes.len(), offset)?;
         self.faults.writes.lock().push((self.name.lock().clone(), offset, fits));
         self.real.write_at(bytes.get(..fits).unwrap(), offset)
