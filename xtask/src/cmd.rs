@@ -69,7 +69,12 @@ pub(crate) struct Answer {
 
 /// Runs to the end and returns everything, whatever the exit code; a death by signal is an error.
 pub(crate) fn answer(command: &mut Command) -> Result<Answer, String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| not_started(command, &e))?;
+    answer_to(command.stdin(Stdio::null()))
+}
+
+/// The same with the standard input that the command was given.
+pub(crate) fn answer_to(command: &mut Command) -> Result<Answer, String> {
+    let done = command.output().map_err(|e| not_started(command, &e))?;
     let code = done.status.code().ok_or_else(|| format!("`{}` died: {}", line(command), done.status))?;
     let text = |bytes: Vec<u8>| {
         String::from_utf8(bytes).map_err(|_| format!("`{}` printed bytes that are not UTF-8", line(command)))

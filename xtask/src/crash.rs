@@ -27,6 +27,13 @@ const HISTORIES_LONG: usize = 10_000;
 /// More says no more: after so many failures the rest is left out.
 const FAILURES_SHOWN: usize = 5;
 
+impl Plan {
+    /// For other verbs that run the tool.
+    pub(crate) fn new(tool: PathBuf, scratch: PathBuf) -> Self {
+        Self { tool, scratch, seed: 0, long: false, histories: 0, kills: false, errors: false }
+    }
+}
+
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     let mut plan = plan(args)?;
     plan.scratch = repo.target.join("crash").join(std::process::id().to_string());

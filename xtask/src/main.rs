@@ -16,6 +16,10 @@ mod crash_kill;
 mod crash_oracle;
 mod crash_strace;
 mod crates;
+mod disks;
+mod disks_full;
+mod disks_mount;
+mod disks_ro;
 mod events;
 mod examples;
 mod expectation;
@@ -74,6 +78,11 @@ const VERBS: &[Verb] = &[
         name: "sim",
         help: "power loss on the simulated disk; [--long] [--states N] [--seed S] [--schedule FILE]",
         run: sim::run,
+    },
+    Verb {
+        name: "disks",
+        help: "the tool on small ext4, xfs and btrfs: full, over quota, read-only",
+        run: disks::run,
     },
     Verb {
         name: "models",
