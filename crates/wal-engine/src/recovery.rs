@@ -404,10 +404,8 @@ fn make_durable(view: &View, kept: &[Kept], plan: &RepairPlan, mark: MarkStatus)
             let again = Again { name, number, range: from..segment.bytes };
             match repair::write_again(storage, &again) {
                 Ok(()) => {}
-                Err(error) if error.is_disk_full() => {
-                    tracing::warn!(%error, "the disk is full: the end of the log is made durable later");
-                    left = Some(again);
-                }
+                // Tried again with the rest of the repair, which then says so.
+                Err(error) if error.is_disk_full() => left = Some(again),
                 Err(error) => return Err(error.into()),
             }
             continue;
