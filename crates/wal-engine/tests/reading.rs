@@ -14,6 +14,7 @@ use wal_engine::{
     ErrorKind, Fault, MarkStatus, Position, ReadEvent, ReadOptions, Reason, RecoveryMode, SegmentEnd,
     Verdict, Wal, WalOptions, WalReader, inspect, list_quarantine,
 };
+use wal_format::{EntryKind, frame_payload};
 use wal_segment::{Modes, OsStorage};
 
 const ENOENT: i32 = 2;
@@ -218,6 +219,33 @@ fn a_rotten_checksum_of_the_only_durable_entry_is_damage_and_not_a_torn_write() 
     fs::remove_file(dir.path().join("durable")).unwrap();
     let report = inspect(dir.path(), RecoveryMode::TolerateTornTail).unwrap();
     assert_eq!((report.verdict, report.refused, report.mark), (Verdict::Torn, false, MarkStatus::Absent));
+}
+
+#[test]
+fn above_a_fitting_mark_a_fault_is_a_torn_tail_even_with_entries_behind_it() {
+    let mut tail = Vec::new();
+    frame_payload(EntryKind::Samples, 1, &[0; 16], &mut tail).unwrap();
+    tail[20] ^= 1;
+    frame_payload(EntryKind::Samples, 1, &[0; 16], &mut tail).unwrap();
+    // In the mark's segment, and in the last one when the mark stands at the end of the one before.
+    for first_of_next in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let count = if first_of_next { u32::try_from((512 - 8) / ENTRY_BYTES).unwrap() } else { 3 };
+        written(dir.path(), 0..count, small());
+        let end = 8 + u64::from(count) * ENTRY_BYTES;
+        if first_of_next {
+            let header = fs::read(dir.path().join("000001")).unwrap()[..8].to_vec();
+            fs::write(dir.path().join("000002"), [header, tail.clone()].concat()).unwrap();
+        } else {
+            write_at(dir.path(), "000001", end, &tail);
+        }
+        let report = inspect(dir.path(), RecoveryMode::TolerateTornTail).unwrap();
+        assert_eq!((report.verdict, report.refused), (Verdict::Torn, false));
+        assert_eq!(report.mark, MarkStatus::Fits(Position::new(1, end)));
+        fs::remove_file(dir.path().join("durable")).unwrap();
+        let report = inspect(dir.path(), RecoveryMode::TolerateTornTail).unwrap();
+        assert_eq!((report.verdict, report.refused), (Verdict::Damaged, true));
+    }
 }
 
 #[test]

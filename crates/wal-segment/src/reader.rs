@@ -375,7 +375,7 @@ impl SegmentReader {
         let mut kind = None;
         let mut computed = checksum::crc32c(&[]);
         let mut at = offset;
-        while at < covered_end {
+        loop {
             let have = read_up_to(&*self.file, &mut buffer, at, covered_end)?;
             let bytes = buffer.get(..have).unwrap_or_default();
             if have == 0 {
