@@ -6,7 +6,7 @@ use crate::{Outcome, Repo, cmd};
 const CHECKERS: [&str; 2] = ["loom", "shuttle"];
 
 /// Preemptions more than usual, and schedules as a multiple of the usual, of `--long`.
-const LONG: [(&str, &str); 2] = [("WAL_MODELS_DEEPER", "1"), ("WAL_MODELS_TIMES", "20")];
+const LONG: [(&str, &str); 2] = [("WAL_MODELS_DEEPER", "1"), ("WAL_MODELS_TIMES", "10")];
 
 /// `[loom|shuttle] [--long] [name of a model]`.
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {

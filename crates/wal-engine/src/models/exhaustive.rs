@@ -13,6 +13,8 @@ pub(super) fn explore(name: &str, preemptions: Option<usize>, history: impl Fn()
     let runs = Arc::new(AtomicU64::new(0));
     let mut model = loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(preemptions.map(|bound| bound + deeper()));
+    // A test may explore more than once, and each remembers by itself how far it got.
+    model.checkpoint_file = model.checkpoint_file.map(|file| file.with_extension(name.replace(' ', "-")));
     // An order may be long, as long as there are not too many of them.
     model.max_branches = 100_000;
     let began = Instant::now();
@@ -40,7 +42,9 @@ fn two_committers_hear_the_truth_in_every_order() {
 
 #[test]
 fn a_queued_committer_is_served_in_every_order() {
-    explore("queued", None, || histories::queued(Wal::commit));
+    for fails in [false, true] {
+        explore(&format!("queued, fails {fails}"), None, move || histories::queued(fails));
+    }
 }
 
 #[test]
@@ -100,7 +104,8 @@ fn the_gate_lets_one_in_at_a_time() {
 #[test]
 fn a_task_that_awaits_a_commit_is_answered_truly_when_the_log_goes() {
     for closes in [true, false] {
-        explore("awaited, no thread", None, move || histories::awaited(closes, false));
-        explore("awaited", Some(4), move || histories::awaited(closes, true));
+        let name = format!("awaited, closes {closes}");
+        explore(&name, None, move || histories::awaited(closes, false));
+        explore(&format!("{name}, thread"), Some(4), move || histories::awaited(closes, true));
     }
 }

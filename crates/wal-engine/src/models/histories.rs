@@ -185,17 +185,21 @@ pub(super) fn gate(threads: u64) {
     });
 }
 
-/// A committer finds someone at the files, queues, and is served by the log's thread.
-pub(super) fn queued(commit: Commit) {
+/// A committer finds someone at the files, queues, and hears from the log's thread how it went.
+pub(super) fn queued(fails: bool) {
     let disk = Arc::<ModelDisk>::default();
     let wal = Arc::new(disk.start(threaded(true)));
     let end = append(&wal, 0).unwrap();
+    if fails {
+        disk.fail_sync(1);
+    }
     let files = wal.shared.io.lock();
     let committer = sync::spawn("committer", {
         let (wal, disk) = (Arc::clone(&wal), Arc::clone(&disk));
         move || {
-            commit(&wal, end).unwrap();
-            assert!(disk.covers(end), "a yes for {end}, which no sync has covered");
+            let told = wal.commit(end);
+            assert_eq!(told.err().map(|error| error.kind()), fails.then_some(ErrorKind::Poisoned));
+            assert!(fails || disk.covers(end), "a yes for {end}, which no sync has covered");
         }
     });
     // A look at the log while the files are held: the committer may run here, and must not take them.

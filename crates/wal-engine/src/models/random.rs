@@ -76,7 +76,9 @@ fn the_last_one_to_let_go_closes_the_log() {
 
 #[test]
 fn a_queued_committer_is_served() {
-    draw("queued", 2_000, || histories::queued(Wal::commit));
+    for fails in [false, true] {
+        draw("queued", 1_000, move || histories::queued(fails));
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Time stands still unless a wait runs out. Under loom none does: a wake-up that gets lost is then a
 //! deadlock, where the next tick of the clock would hide it. Under shuttle a draw decides before each
 //! timed wait whether it runs out; if so, others run first, and then the clock stands at its end.
+//!
+//! Each call tells the checker where the log made it: a deadlock is reported by those places.
 
 use std::cell::Cell;
 use std::io;
@@ -49,11 +51,13 @@ impl<T> Mutex<T> {
         Self(checked::Mutex::new(inside))
     }
 
+    #[track_caller]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { lock: self, held: Some(held) }
     }
 
+    #[track_caller]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let held = self.0.try_lock().ok()?;
         Some(MutexGuard { lock: self, held: Some(held) })
@@ -88,6 +92,7 @@ impl Waited {
 pub(crate) struct Condvar(checked::Condvar);
 
 impl Condvar {
+    #[track_caller]
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
         if LOSES_WAKE_UPS.get() {
             between(guard);
@@ -96,6 +101,7 @@ impl Condvar {
         guard.held = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
     }
 
+    #[track_caller]
     pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, until: Instant) -> Waited {
         if runs_out() {
             between(guard);
@@ -106,6 +112,7 @@ impl Condvar {
         Waited(false)
     }
 
+    #[track_caller]
     pub(crate) fn notify_one(&self) {
         self.0.notify_one();
     }
