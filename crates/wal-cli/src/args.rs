@@ -3,6 +3,8 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use crate::clock::time_ms;
+use crate::selector::Selector;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use wal_engine::{Position, Preallocation, RecoveryMode};
 
@@ -67,9 +69,43 @@ pub(crate) struct DumpArgs {
     /// Go on printing entries as they are written, until interrupted
     #[arg(long)]
     pub(crate) follow: bool,
+    /// What to print
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
     /// What reading may allocate
     #[command(flatten)]
     pub(crate) limit: EntryLimit,
+}
+
+/// What of a log is wanted; conditions of different kinds must all hold, of the same kind any.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FilterArgs {
+    /// Only the series with this reference, its samples and deletes; may be given again for more
+    #[arg(long = "ref", value_name = "REF")]
+    pub(crate) series_ref: Vec<u64>,
+    /// Only series that a PromQL selector matches, such as up{job="node",mode!~"idle|user"}; may be given again
+    #[arg(long = "match", value_name = "SELECTOR")]
+    pub(crate) selector: Vec<Selector>,
+    /// Only samples at or after this time, in milliseconds since 1970 or as 2023-11-14T22:13:20Z
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = time_ms)]
+    pub(crate) since: Option<i64>,
+    /// Only samples at or before this time
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = time_ms)]
+    pub(crate) until: Option<i64>,
+    /// Only entries of this kind; may be given again
+    #[arg(long, value_enum)]
+    pub(crate) kind: Vec<Kind>,
+}
+
+/// The kinds of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// References and their labels
+    Series,
+    /// Times and values
+    Samples,
+    /// Deleted ranges of time
+    Deletes,
 }
 
 /// How `dump` prints.
@@ -280,8 +316,14 @@ With --follow, waits for more at the end of the log and never ends by itself: in
 pipe. What is unfinished at the very end is waited for. A fault ends it (exit code 1) unless --skip-damaged
 is given. Where the log was truncated, cut or rewritten below the reader, that is said on standard error.
 
+Of an entry only the items that are wanted are printed, and entries without any are left out: the output
+is a log of its own, for `wal import`. --since and --until leave series alone, and keep deletes that reach
+into the time. --match knows a series by the entries read before, so combine it with --from with care:
+samples of series without one are left out and counted on standard error.
+
 Example:
   wal dump data/wal --format text | tail
+  wal dump data/wal --match 'up{job=~\"node|db\"}' --since 2023-11-14T22:00:00Z --format text
   wal dump data/wal --follow";
 
 const VERIFY_HELP: &str = "\

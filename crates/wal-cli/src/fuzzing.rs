@@ -4,6 +4,7 @@ use wal_engine::{LogEntry, Position};
 use wal_format::{Entry, EntryKind, encode_deletes, encode_samples, encode_series};
 use wal_types::{Sample, Series, Stone};
 
+use crate::filter::Filter;
 use crate::json_in::{Batch, Parser};
 use crate::json_out;
 
@@ -81,7 +82,8 @@ fn dump(items: &Items) -> Vec<u8> {
     };
     let at = Position { segment: 1, offset: 8 };
     let mut line = Vec::new();
-    if let Err(error) = json_out::entry(&mut line, &LogEntry { at, end: at, checksum: 0, payload }) {
+    let entry = LogEntry { at, end: at, checksum: 0, payload };
+    if let Err(error) = json_out::entry(&mut line, &entry, &Filter::default()) {
         panic!("memory takes every write: {error}");
     }
     line

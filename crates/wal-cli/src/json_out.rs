@@ -11,21 +11,23 @@ use wal_engine::LogEntry;
 use wal_format::{Payload, SeriesView};
 use wal_types::{Label, Sample, StoneRow};
 
-/// Writes one entry and its line end.
-pub(crate) fn entry(out: &mut impl Write, entry: &LogEntry<'_>) -> io::Result<()> {
+use crate::filter::Filter;
+
+/// Writes those items of an entry that are wanted, and a line end.
+pub(crate) fn entry(out: &mut impl Write, entry: &LogEntry<'_>, filter: &Filter) -> io::Result<()> {
     write!(out, r#"{{"segment":{},"offset":{},"type":"#, entry.at.segment, entry.at.offset)?;
     match &entry.payload {
         Payload::Series(payload) => {
             out.write_all(br#""series","series":["#)?;
-            list(out, payload.iter(), series)?;
+            list(out, payload.iter().filter(|series| filter.wants_series(series)), series)?;
         }
         Payload::Samples(payload) => {
             out.write_all(br#""samples","samples":["#)?;
-            list(out, payload.iter(), sample)?;
+            list(out, payload.iter().filter(|sample| filter.wants_sample(sample)), sample)?;
         }
         Payload::Deletes(payload) => {
             out.write_all(br#""deletes","deletes":["#)?;
-            list(out, payload.iter(), stone)?;
+            list(out, payload.iter().filter(|row| filter.wants_row(row)), stone)?;
         }
     }
     out.write_all(b"]}\n")

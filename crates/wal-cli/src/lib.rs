@@ -6,9 +6,11 @@
 
 mod args;
 mod cardinality;
+mod clock;
 mod cmd;
 mod exit;
 mod faults;
+mod filter;
 mod foreign;
 pub mod fuzzing;
 mod json_in;
@@ -16,6 +18,7 @@ mod json_lex;
 mod json_out;
 mod place;
 mod progress;
+mod selector;
 mod table;
 mod text;
 mod timeline;

@@ -8,6 +8,7 @@ use wal_engine::LogEntry;
 use wal_format::Payload;
 use wal_types::SeriesRef;
 
+use crate::filter::Filter;
 use crate::json_out;
 
 /// Prints entries with the labels of the series seen so far; memory grows with the series, not the log.
@@ -17,18 +18,25 @@ pub(crate) struct TextDump {
 }
 
 impl TextDump {
-    /// Writes one entry: one line an item.
-    pub(crate) fn entry(&mut self, out: &mut impl Write, entry: &LogEntry<'_>) -> io::Result<()> {
+    /// Writes those items of an entry that are wanted: one line an item.
+    pub(crate) fn entry(
+        &mut self,
+        out: &mut impl Write,
+        entry: &LogEntry<'_>,
+        filter: &Filter,
+    ) -> io::Result<()> {
         match &entry.payload {
             Payload::Series(payload) => {
                 for series in payload.iter() {
                     let labels = series.labels.to_labels().to_string();
-                    writeln!(out, "series {} {labels}", series.series_ref)?;
+                    if filter.wants_series(&series) {
+                        writeln!(out, "series {} {labels}", series.series_ref)?;
+                    }
                     self.labels.insert(series.series_ref, labels);
                 }
             }
             Payload::Samples(payload) => {
-                for sample in payload.iter() {
+                for sample in payload.iter().filter(|sample| filter.wants_sample(sample)) {
                     self.name(out, sample.series_ref)?;
                     out.write_all(b" ")?;
                     value(out, sample.value)?;
@@ -36,7 +44,7 @@ impl TextDump {
                 }
             }
             Payload::Deletes(payload) => {
-                for row in payload.iter() {
+                for row in payload.iter().filter(|row| filter.wants_row(row)) {
                     out.write_all(b"delete ")?;
                     self.name(out, row.series_ref)?;
                     writeln!(out, " @{}..@{}", row.interval.mint_ms, row.interval.maxt_ms)?;

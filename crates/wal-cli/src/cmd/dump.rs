@@ -10,6 +10,7 @@ use wal_engine::{
 
 use crate::args::{DumpArgs, Format};
 use crate::exit::{self, Failure, Outcome};
+use crate::filter::Filter;
 use crate::place::{self, Output};
 use crate::text::TextDump;
 use crate::{faults, foreign, json_out};
@@ -44,7 +45,11 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
     loop {
         let event = match reader.next() {
             Ok(Some(event)) => event,
-            Ok(None) => return Ok(outcome),
+            Ok(None) => {
+                out.flush().map_err(Failure::output)?;
+                printer.say_nameless();
+                return Ok(outcome);
+            }
             Err(error) => {
                 // What was printed so far stands before the message.
                 out.flush().map_err(Failure::output)?;
@@ -135,17 +140,32 @@ fn follow(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
 struct Printer {
     format: Format,
     text: TextDump,
+    filter: Filter,
 }
 
 impl Printer {
     fn new(args: &DumpArgs) -> Self {
-        Self { format: args.format, text: TextDump::default() }
+        Self { format: args.format, text: TextDump::default(), filter: Filter::new(&args.filter) }
     }
 
     fn entry(&mut self, out: &mut Output, entry: &LogEntry<'_>) -> io::Result<()> {
+        let wanted = self.filter.look_at(entry);
         match self.format {
-            Format::Ndjson => json_out::entry(out, entry),
-            Format::Text => self.text.entry(out, entry),
+            Format::Ndjson if wanted => json_out::entry(out, entry, &self.filter),
+            Format::Ndjson => Ok(()),
+            // Labels are taken note of also where nothing is printed.
+            Format::Text => self.text.entry(out, entry, &self.filter),
+        }
+    }
+
+    /// Says what no selector could judge.
+    fn say_nameless(&self) {
+        match self.filter.nameless() {
+            0 => {}
+            count => exit::say(format_args!(
+                "{count} samples and deletes left out: no entry read before them names their series\n  \
+                 next: read from the start of the log, or ask with --ref"
+            )),
         }
     }
 }
