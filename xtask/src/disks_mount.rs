@@ -36,6 +36,15 @@ impl Kind {
         }
     }
 
+    /// Nothing discarded, and nothing left to be made later in the background.
+    pub(crate) fn mkfs_at_once(self) -> &'static [&'static str] {
+        match self {
+            Self::Ext4 => &["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
+            Self::Xfs => &["-K"],
+            Self::Btrfs | Self::BtrfsMixed => &["--nodiscard"],
+        }
+    }
+
     /// Whether it writes every block to a new place.
     pub(crate) fn copies_on_write(self) -> bool {
         matches!(self, Self::Btrfs | Self::BtrfsMixed)
@@ -50,7 +59,7 @@ impl Kind {
     }
 
     /// Not far above the least that each one takes.
-    fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::Ext4 => 16 << 20,
             Self::Xfs => 300 << 20,
@@ -60,7 +69,7 @@ impl Kind {
     }
 
     /// Small blocks on ext4, so that few bytes are many places to run out; its journal is the one of `mkfs`.
-    fn mkfs(self) -> &'static [&'static str] {
+    pub(crate) fn mkfs(self) -> &'static [&'static str] {
         match self {
             // No space is kept for root, who runs this.
             Self::Ext4 => &["mkfs.ext4", "-q", "-F", "-b", "1024", "-m", "0", "-j"],
@@ -141,6 +150,12 @@ impl Disk {
         let disk = Self { kind, at, image };
         disk.mount("rw")?;
         Ok(disk)
+    }
+
+    /// Mounts an image that is there already.
+    pub(crate) fn open(kind: Kind, image: PathBuf, at: PathBuf) -> Result<Self, String> {
+        let disk = Self { kind, at, image };
+        disk.mount("rw").map(|()| disk)
     }
 
     /// Mounts it, on a loop device that goes with the mount.

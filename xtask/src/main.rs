@@ -27,6 +27,9 @@ mod fuzz;
 mod fuzz_run;
 mod golden;
 mod http;
+mod images;
+mod images_disk;
+mod images_lie;
 mod interop;
 mod layers;
 mod links;
@@ -83,6 +86,11 @@ const VERBS: &[Verb] = &[
         name: "disks",
         help: "the tool on small ext4, xfs and btrfs: full, over quota, read-only",
         run: disks::run,
+    },
+    Verb {
+        name: "images",
+        help: "crash images of real file systems; [--images N] [--fs ext4|xfs|btrfs] [--seed S] [--long]",
+        run: images::run,
     },
     Verb {
         name: "models",
