@@ -7,7 +7,7 @@ use crate::{Outcome, Repo, cmd};
 const HELP: &str = "mutants [--file F] [--again]";
 
 /// What is changed, and the packages whose tests must notice.
-const PASSES: [(&[&str], &[&str]); 2] = [
+const PASSES: [(&[&str], &[&str]); 3] = [
     (&["crates/wal-format/src/*.rs"], &["wal-format"]),
     (
         &[
@@ -21,6 +21,16 @@ const PASSES: [(&[&str], &[&str]); 2] = [
             "crates/wal-engine/src/view.rs",
         ],
         &["wal-engine"],
+    ),
+    (
+        &[
+            "crates/wal-segment/src/verdict.rs",
+            "crates/wal-segment/src/header.rs",
+            "crates/wal-segment/src/reader.rs",
+            "crates/wal-segment/src/position.rs",
+            "crates/wal-segment/src/dir.rs",
+        ],
+        &["wal-segment"],
     ),
 ];
 
@@ -93,9 +103,10 @@ mod tests {
     fn a_single_file_is_taken_from_the_pass_that_knows_it() {
         let asked = |file: &str| wanted(&["--file".to_owned(), file.to_owned()]).unwrap();
         let passes = |file: &str| PASSES.map(|(files, _)| asked(file).among(files).is_some());
-        assert_eq!(passes("crates/wal-format/src/scan.rs"), [true, false]);
-        assert_eq!(passes("crates/wal-engine/src/scan.rs"), [false, true]);
-        assert_eq!(passes("crates/wal-cli/src/text.rs"), [false, false]);
+        assert_eq!(passes("crates/wal-format/src/scan.rs"), [true, false, false]);
+        assert_eq!(passes("crates/wal-engine/src/scan.rs"), [false, true, false]);
+        assert_eq!(passes("crates/wal-segment/src/reader.rs"), [false, false, true]);
+        assert_eq!(passes("crates/wal-cli/src/text.rs"), [false, false, false]);
         assert!(wanted(&["--file".to_owned()]).is_err() && wanted(&["x".to_owned()]).is_err());
     }
 }

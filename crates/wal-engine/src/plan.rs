@@ -107,7 +107,8 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
         // Witnesses are of the segment that the mark will name.
         let before = reading.segments.iter().rev().nth(1).map(|segment| segment.finished.file.number);
         let trail = std::mem::take(&mut reading.trail_before);
-        let is_of_last = before.is_some() && kept.last().map(|last| last.number) == before;
+        // Without a segment before there is no trail either.
+        let is_of_last = kept.last().map(|last| last.number) == before;
         reading.trail = if is_of_last { trail } else { Trail::default() };
     }
     plan.moves.sort_by_key(|target| std::cmp::Reverse(target.number));
@@ -151,8 +152,8 @@ fn is_header_fault(reading: &Reading) -> bool {
 
 /// Where an offset of the old file is in one that holds only these parts of it.
 fn place_in_parts(parts: &[Range<u64>], offset: u64) -> u64 {
-    let before = parts.iter().filter(|part| part.start < offset);
-    layout::HEADER_BYTES as u64 + before.map(|part| part.end.min(offset) - part.start).sum::<u64>()
+    let before = parts.iter().map(|part| part.end.min(offset).saturating_sub(part.start));
+    layout::HEADER_BYTES as u64 + before.sum::<u64>()
 }
 
 /// What lies between the gaps of a segment, from behind the header to its end.

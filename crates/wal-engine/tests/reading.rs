@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::disk::{Call, Faults, FaultyDisk};
-use common::{flip, log_values, open, segments, small, snapshot, values, written};
+use common::{flip, log_values, open, segments, series, small, snapshot, values, written};
 use wal_engine::mark;
 use wal_engine::{
     ErrorKind, Fault, MarkStatus, Position, ReadEvent, ReadOptions, Reason, RecoveryMode, SegmentEnd,
@@ -206,6 +206,34 @@ fn a_segment_without_a_valid_entry_leaves_as_a_whole_when_damage_is_skipped() {
     let (wal, memory, report) = open(dir.path(), small());
     assert_eq!((memory.values(), report.verdict), (expected, Verdict::Clean));
     wal.close().unwrap();
+}
+
+#[test]
+fn a_mark_has_no_witnesses_of_a_segment_that_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = u32::try_from((512 - 8) / ENTRY_BYTES).unwrap();
+    written(dir.path(), 0..4 * count, small());
+    for name in ["000003", "000004"] {
+        let bytes = fs::read(dir.path().join(name)).unwrap();
+        fs::write(dir.path().join(name), bytes.iter().map(|byte| byte ^ 0x55).collect::<Vec<_>>()).unwrap();
+    }
+    let (wal, memory, report) = open(dir.path(), in_mode(RecoveryMode::SkipDamaged));
+    assert_eq!((memory.values().len(), report.gaps.len()), (2 * count as usize, 2));
+    drop(wal);
+    let at = Position::new(2, 8 + u64::from(count) * ENTRY_BYTES);
+    assert_eq!(inspect(dir.path(), RecoveryMode::Strict).unwrap().mark, MarkStatus::ProvesNothing(at));
+}
+
+#[test]
+fn a_mark_at_the_end_of_a_segment_of_series_alone_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, ..) = open(dir.path(), small());
+    let end = wal.log_series(&[series(1)]).unwrap();
+    wal.close().unwrap();
+    let header = fs::read(dir.path().join("000001")).unwrap()[..8].to_vec();
+    fs::write(dir.path().join("000002"), header).unwrap();
+    let report = inspect(dir.path(), RecoveryMode::Strict).unwrap();
+    assert_eq!((report.verdict, report.mark), (Verdict::Clean, MarkStatus::Fits(end)));
 }
 
 #[test]

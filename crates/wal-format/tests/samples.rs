@@ -100,6 +100,17 @@ fn differences_of_every_length_are_read_in_the_middle_and_at_the_end() {
 }
 
 #[test]
+fn a_single_difference_of_any_length_is_written_and_read() {
+    for bits in 0..64 {
+        let samples =
+            [Sample::default(), Sample::new(1 << bits, 0, 1.0), Sample::new(0, i64::MIN >> bits, -1.0)];
+        assert_eq!(decoded(&encoded(&samples)), Ok(samples.to_vec()), "{bits}");
+        let samples = [Sample::default(), Sample::new(0, 1 << bits, f64::NAN)];
+        assert_eq!(decoded(&encoded(&samples)), Ok(samples.to_vec()), "{bits}");
+    }
+}
+
+#[test]
 fn differences_wrap_around() {
     let samples = [Sample::new(u64::MAX, i64::MIN, 0.0), Sample::new(0, i64::MAX, 0.0)];
     let payload = encoded(&samples);
