@@ -113,7 +113,6 @@ pub(crate) struct Scan {
 }
 
 struct Opened {
-    index: usize,
     file: Box<dyn StorageFile>,
     len: u64,
 }
@@ -380,7 +379,7 @@ impl Scan {
         let opened = self
             .storage
             .open(&file.name, Access::Read)
-            .and_then(|opened| opened.len().map(|len| Opened { index, file: opened, len }));
+            .and_then(|opened| opened.len().map(|len| Opened { file: opened, len }));
         match opened {
             Ok(opened) => Ok(Some(opened)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::new(
@@ -398,9 +397,10 @@ impl Scan {
     /// Takes up the next segment and looks at its header.
     fn enter_next(&mut self) -> Result<Option<Event<'static>>> {
         let index = self.next;
+        // Those that were opened at the start are the next ones, without a hole among them.
         let opened = match self.opened.pop_front() {
-            Some(opened) if opened.index == index => Some(opened),
-            _ => self.open(index)?,
+            Some(opened) => Some(opened),
+            None => self.open(index)?,
         };
         let (Some(opened), Some(file)) = (opened, self.segments.get(index).cloned()) else {
             self.ended = true;

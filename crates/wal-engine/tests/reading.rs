@@ -158,6 +158,17 @@ fn a_segment_that_cannot_be_opened_yet_is_opened_when_its_turn_comes() {
 }
 
 #[test]
+fn segments_that_go_while_a_reader_is_at_work_are_read_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..40, small());
+    let mut reader = WalReader::open(dir.path(), ReadOptions::default()).unwrap();
+    for (name, _) in segments(dir.path()) {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    assert_eq!(read(&mut reader).unwrap().entries.len(), 40);
+}
+
+#[test]
 fn a_start_in_the_middle_is_found_and_nothing_before_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path(), 0..40, small());
@@ -249,6 +260,13 @@ fn a_rotten_checksum_of_the_only_durable_entry_is_damage_and_not_a_torn_write() 
     assert_eq!((report.verdict, report.refused, report.mark), (Verdict::Torn, false, MarkStatus::Absent));
 }
 
+/// The mark of a log that holds the first three values only.
+fn early_mark() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..3, small());
+    fs::read(dir.path().join("durable")).unwrap()
+}
+
 #[test]
 fn above_a_fitting_mark_a_fault_is_a_torn_tail_even_with_entries_behind_it() {
     let mut tail = Vec::new();
@@ -270,6 +288,13 @@ fn above_a_fitting_mark_a_fault_is_a_torn_tail_even_with_entries_behind_it() {
         let report = inspect(dir.path(), RecoveryMode::TolerateTornTail).unwrap();
         assert_eq!((report.verdict, report.refused), (Verdict::Torn, false));
         assert_eq!(report.mark, MarkStatus::Fits(Position::new(1, end)));
+        // A mark before the end of the segment before says nothing about the last one, and no mark nothing at all.
+        if first_of_next {
+            fs::write(dir.path().join("durable"), early_mark()).unwrap();
+            let report = inspect(dir.path(), RecoveryMode::TolerateTornTail).unwrap();
+            assert_eq!((report.verdict, report.refused), (Verdict::Damaged, true));
+            assert_eq!(report.mark, MarkStatus::Fits(Position::new(1, 8 + 3 * ENTRY_BYTES)));
+        }
         fs::remove_file(dir.path().join("durable")).unwrap();
         let report = inspect(dir.path(), RecoveryMode::TolerateTornTail).unwrap();
         assert_eq!((report.verdict, report.refused), (Verdict::Damaged, true));
@@ -514,6 +539,18 @@ fn a_parent_that_is_not_ours_to_sync_is_an_error_only_for_a_log_that_we_created(
     let (storage, faults) = disk(&fresh);
     faults.fail_named(Call::SyncFolder, "Parent", EIO);
     assert!(Wal::open_storage(storage, small()).unwrap_err().to_string().contains("sync the parent"));
+}
+
+#[test]
+fn names_in_quarantine_that_cannot_be_made_durable_are_an_error_and_no_quarantine_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..3, small());
+    for (errno, opens) in [(ENOENT, true), (EIO, false)] {
+        let (storage, faults) = disk(dir.path());
+        faults.fail_named(Call::SyncFolder, "Quarantine", errno);
+        let opened = Wal::open_storage(storage, small()).unwrap().replay(&mut ());
+        assert_eq!(opened.is_ok(), opens, "{errno}");
+    }
 }
 
 #[test]
