@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::disk::{Call, Faults, FaultyDisk};
-use common::{log_values, open, sample, segments, small, values};
-use wal_engine::{Error, ErrorKind, Position, Verdict, Wal, WalOptions};
+use common::{flip, log_values, open, sample, segments, small, values, written};
+use wal_engine::{Error, ErrorKind, Position, RecoveryMode, Verdict, Wal, WalOptions};
 
 const EIO: i32 = 5;
 const EMFILE: i32 = 24;
@@ -54,6 +54,25 @@ fn assert_poisoned(wal: Wal, durable: Position, end: Position, cause: &str) {
     }
     assert_eq!((wal.metrics().poisoned, wal.durable_position()), (1, durable));
     says(wal.close().unwrap_err());
+}
+
+#[test]
+fn every_segment_that_stays_is_synced_when_another_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..40, small());
+    std::fs::remove_file(dir.path().join("durable")).unwrap();
+    flip(&dir.path().join("000001"), 8 + 36 + 20);
+    let names: Vec<String> = segments(dir.path()).into_iter().map(|(name, _)| name).collect();
+    let (wal, _, report, faults) =
+        FaultyDisk::open_log(dir.path(), alone().recovery_mode(RecoveryMode::SkipDamaged));
+    assert_eq!(report.gaps.len(), 1);
+    let journal = faults.journal.lock().clone();
+    for name in &names {
+        // The damaged one is synced beside its place before it takes it.
+        let is_old = name == "000001";
+        assert_eq!(journal.contains(&format!("Sync {name}")), !is_old, "{name} in {journal:#?}");
+    }
+    wal.close().unwrap();
 }
 
 #[test]
