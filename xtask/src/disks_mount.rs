@@ -155,7 +155,8 @@ impl Disk {
     /// Mounts an image that is there already.
     pub(crate) fn open(kind: Kind, image: PathBuf, at: PathBuf) -> Result<Self, String> {
         let disk = Self { kind, at, image };
-        disk.mount("rw").map(|()| disk)
+        // Of one file system there are many images; xfs mounts no two of them unless told to.
+        disk.mount(if kind == Kind::Xfs { "nouuid" } else { "rw" }).map(|()| disk)
     }
 
     /// Mounts it, on a loop device that goes with the mount.
