@@ -1,8 +1,8 @@
 //! `cargo xtask ci`: every step in order, all of them run even when one fails, the failed ones named at the end.
 
 use crate::{
-    Outcome, Repo, Tally, bench, cmd, commands, crash, crates, disks, examples, fuzz, golden, interop,
-    layers, models, release, sim, tidy,
+    Outcome, Repo, Tally, bench, cmd, commands, crash, crates, disks, examples, fuzz, golden, images,
+    interop, layers, models, release, sim, tidy,
 };
 
 /// Runs every step; the caller prints the result.
@@ -18,6 +18,7 @@ pub(crate) fn steps(repo: &Repo, tally: &mut Tally) {
     tally.step("sim", || sim::run(repo, none));
     tally.step("crash", || crash::run(repo, none));
     tally.step("disks", || disks::run(repo, none));
+    tally.step("images", || images::run(repo, none));
     tally.step("commands", || commands::run(repo, none));
     tally.step("release", || release::run(repo, &["--dry-run".to_owned(), "--fast".to_owned()]));
     tally.step("examples", || examples::run(repo, none));

@@ -25,6 +25,7 @@ const CRASHES: [&str; 6] = ["none", "mixed", "cut", "but-one", "only-one", "all"
 /// Images of a writer that acknowledges what it has not synced.
 const IMAGES_OF_LIES: u64 = 12;
 const BATCHES: u64 = 24;
+const SILENT: &str = "cut in silence";
 
 /// What was asked for on the command line, and where things are.
 pub(crate) struct Run {
@@ -40,7 +41,10 @@ struct Counts {
     images: u64,
     /// Of a first commit cut short, which leaves no mark: nothing was acknowledged.
     damaged: u64,
+    /// With the file system or the log saying so, or without its directory.
     lost: u64,
+    /// What was acknowledged is not there, and the log calls itself clean or torn.
+    silent: u64,
     invented: u64,
     reordered: u64,
     panicked: u64,
@@ -49,22 +53,23 @@ struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, damaged, lost, invented, reordered, panicked, other } = self;
+        let Self { images, damaged, lost, silent, invented, reordered, panicked, other } = self;
         write!(
             f,
-            "{images} images: {lost} lost, {invented} invented, {reordered} reordered, {panicked} panicked, \
-             {other} wrong otherwise; {damaged} of a first commit, called damaged"
+            "{images} images: {lost} lost, {silent} cut in silence, {invented} invented, {reordered} reordered, \
+             {panicked} panicked, {other} wrong otherwise; {damaged} of a first commit, called damaged"
         )
     }
 }
 
 impl Counts {
-    /// A log that lacks what was acknowledged and calls itself clean or torn is cut in silence: that is among the lost.
     fn add(&mut self, why: &str) {
         let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
         let count = if has(&["panicked"]) {
             &mut self.panicked
-        } else if has(&["missing:"]) {
+        } else if has(&[SILENT]) {
+            &mut self.silent
+        } else if has(&["missing:", "the log is \"damaged\""]) {
             &mut self.lost
         } else if has(&["stands behind"]) {
             &mut self.reordered
@@ -262,7 +267,8 @@ pub(crate) fn judge(run: &Run, worker: usize, kind: Kind, known: Oracle) -> Resu
     if verify.stdout.contains("\"verdict\":\"damaged\"") && log.oracle.acked == 0 {
         return Ok(true);
     }
-    log.check()?;
+    let silent = |why: String| if why.contains("missing:") { format!("{SILENT}: {why}") } else { why };
+    log.check().map_err(silent)?;
     log.grow(5, &[]).map_err(|why| format!("reopened: {why}"))?;
     Ok(false)
 }
@@ -295,4 +301,27 @@ pub(crate) fn front(run: &Run, kind: Kind, name: &Path) -> Result<Vec<u8>, Strin
     let disk = Disk::open(kind, image_file(run, 0), at)?;
     let bytes = fs::read(disk.at.join(name)).map_err(|e| format!("{}: {e}", name.display()))?;
     Ok(bytes.get(..16).unwrap_or_default().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_image_is_counted_under_its_name() {
+        let mut counts = Counts::default();
+        for why in [
+            "cut in silence: of 5 acknowledged, read to 3, mint 0, missing: 4 5",
+            "of 5 acknowledged, read to 0, mint 0, missing: 1",
+            "dump exits with 1, the log is \"damaged\": why",
+            "an entry that nobody logged: {}",
+            "entry 3 stands behind entry 4",
+            "thread 'main' panicked at src/main.rs",
+            "mount: wrong fs type",
+        ] {
+            counts.add(why);
+        }
+        let Counts { silent, lost, invented, reordered, panicked, other, .. } = counts;
+        assert_eq!([silent, lost, invented, reordered, panicked, other], [1, 2, 1, 1, 1, 1]);
+    }
 }
