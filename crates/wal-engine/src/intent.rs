@@ -152,7 +152,7 @@ impl IntentFile {
     /// # Errors
     /// Whatever the disk says.
     pub fn open(storage: &dyn Storage) -> io::Result<Self> {
-        let file = match storage.open(INTENT_FILE, Access::Write) {
+        let file = match crate::repair::open_own(storage, INTENT_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create_new(INTENT_FILE)?,
             other => other?,
         };

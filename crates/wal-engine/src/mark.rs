@@ -310,7 +310,7 @@ impl MarkFile {
     /// # Errors
     /// Whatever the disk says; a log works without a mark.
     pub fn open(storage: &dyn Storage, above: u64, floor: u64) -> io::Result<Self> {
-        let file = match storage.open(MARK_FILE, Access::Write) {
+        let file = match crate::repair::open_own(storage, MARK_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create_new(MARK_FILE)?,
             other => other?,
         };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use wal_format::{SegmentHeader, layout};
 use wal_segment::dir::temporary_name;
 use wal_segment::storage::write_all_at;
-use wal_segment::{Access, FileError, Folder, Position, Replace, Storage};
+use wal_segment::{Access, FileError, Folder, Position, Replace, Storage, StorageFile};
 
 use crate::mark::{MarkFile, Witness};
 use crate::quarantine::{copy_range, move_segment, save_part};
@@ -223,6 +223,25 @@ pub(crate) fn write_again(storage: &dyn Storage, again: &Again) -> Result<(), Fi
     // writing them again makes a sync mean what it says.
     copy_range(&*file, again.range.clone(), &*file, again.range.start).map_err(failed)?;
     file.sync().map_err(|error| failed(error).of_sync())
+}
+
+/// Opens a file for writing that belongs to this log alone. One that has a name elsewhere too, as after
+/// copying a log by hard links, is replaced by a copy: else what is written here would change the other.
+pub(crate) fn open_own(storage: &dyn Storage, name: &str) -> std::io::Result<Box<dyn StorageFile>> {
+    let file = storage.open(name, Access::Write)?;
+    if file.links()? <= 1 {
+        return Ok(file);
+    }
+    let temporary = temporary_name(&format!("{name}.own"));
+    match storage.remove(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let own = storage.create_new(&temporary)?;
+    copy_range(&*file, 0..file.len()?, &*own, 0)?;
+    own.sync()?;
+    storage.rename(&temporary, name, Replace::Allowed)?;
+    Ok(own)
 }
 
 fn preview(target: &Target, offset: u64) -> Quarantined {

@@ -147,7 +147,16 @@ impl Storage for OsStorage {
     }
 
     fn sync_folder(&self, folder: Folder) -> io::Result<()> {
-        File::open(self.folder(folder))?.sync_all()
+        // Only a folder: opening a pipe would wait for its other end. A link is followed to the log
+        // directory, which its user named, but not to a quarantine.
+        let no_link = if folder == Folder::Quarantine { OFlag::O_NOFOLLOW } else { OFlag::empty() };
+        let flags = (OFlag::O_DIRECTORY | no_link).bits();
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(self.folder(folder));
+        let opened = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory if folder == Folder::Quarantine => not_a_folder(),
+            _ => error,
+        })?;
+        opened.sync_all()
     }
 
     fn lock(&self) -> io::Result<LockAttempt> {
@@ -158,7 +167,12 @@ impl Storage for OsStorage {
             .truncate(false)
             .mode(self.modes.file)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(self.dir.join(LOCK_FILE))?;
+            .open(self.dir.join(LOCK_FILE))
+            .map_err(told_of_link)?;
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(not_a_file());
+        }
         let whole = whole_file_lock();
         loop {
             match fcntl::fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole)) {
@@ -169,10 +183,12 @@ impl Storage for OsStorage {
             }
         }
         // For people only: who holds it. Neither durable nor believed. A full disk must not keep a
-        // log shut, so a failure here is none.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.write_all(format!("process {}\n", std::process::id()).as_bytes()));
+        // log shut, so a failure here is none. A file that has another name too is not ours alone.
+        if found.nlink() == 1 {
+            let _ = file
+                .set_len(0)
+                .and_then(|()| file.write_all(format!("process {}\n", std::process::id()).as_bytes()));
+        }
         Ok(LockAttempt::Taken(LockGuard::new(HeldLock(file))))
     }
 
@@ -184,7 +200,7 @@ impl Storage for OsStorage {
         let file = match file {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => return Err(told_of_link(error)),
         };
         let mut asked = whole_file_lock();
         fcntl::fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut asked))?;
@@ -269,6 +285,18 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             other => return other,
         }
     }
+}
+
+/// A link that was not followed, or a socket, is no file; the system's own words do not say so.
+fn told_of_link(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP | libc::ENXIO) => not_a_file(),
+        _ => error,
+    }
+}
+
+fn not_a_folder() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a folder")
 }
 
 fn not_a_file() -> io::Error {
