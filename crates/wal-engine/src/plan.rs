@@ -61,7 +61,6 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
     reading.report.cut_at = reading.fault.map(|fault| fault.at);
     let mut plan = RepairPlan::default();
     let mut kept = Vec::new();
-    let next_number = view.next_number()?;
     let cut_number = reading.fault.map(|fault| fault.at.segment);
     // Everything behind the fault leaves, highest number first.
     if let Some(number) = cut_number {
@@ -129,7 +128,7 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
     };
     let append_at = match last_kept {
         Some(last) => AppendAt::Continue(Position { segment: last.number, offset: last.bytes }),
-        None => AppendAt::NewSegment(next_number),
+        None => AppendAt::NewSegment(view.next_number()?),
     };
     // A segment that is written anew has its entries elsewhere than they were read.
     if plan.rewrites.is_empty() {

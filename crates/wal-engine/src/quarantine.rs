@@ -127,11 +127,12 @@ pub(crate) fn move_segment(
     name: &str,
     number: u64,
     bytes: u64,
+    numbers: &mut Numbers,
 ) -> std::result::Result<Quarantined, FileError> {
     let failed = |error| FileError::new("move to quarantine", storage.path(name), error);
     storage.create_quarantine().map_err(failed)?;
     loop {
-        let target = next_name(storage, number, 0).map_err(failed)?;
+        let target = numbers.next_name(storage, number, 0).map_err(failed)?;
         match storage.rename(name, &in_quarantine(&target), Replace::Never) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(error)),
@@ -147,11 +148,12 @@ pub(crate) fn save_part(
     name: &str,
     number: u64,
     range: std::ops::Range<u64>,
+    numbers: &mut Numbers,
 ) -> std::result::Result<Quarantined, FileError> {
     let failed = |error| FileError::new("copy to quarantine", storage.path(name), error);
     storage.create_quarantine().map_err(failed)?;
     let source = storage.open(name, Access::Read).map_err(failed)?;
-    let target = next_name(storage, number, range.start).map_err(failed)?;
+    let target = numbers.next_name(storage, number, range.start).map_err(failed)?;
     let path = in_quarantine(&target);
     let file = storage.create_new(&path).map_err(failed)?;
     let copied = copy_range(&*source, range.clone(), &*file, 0).and_then(|()| file.sync());
@@ -218,12 +220,29 @@ fn copy(source: &dyn Storage, from: &str, target: &dyn Storage, to: &str, at: u6
     copied().map_err(|error| Error::file("copy", source.path(from), error))
 }
 
-fn next_name(storage: &dyn Storage, segment: u64, offset: u64) -> io::Result<String> {
-    let listed = storage.list(Folder::Quarantine)?;
-    let highest = listed.iter().filter_map(|file| parse(&file.name)).map(|(number, ..)| number).max();
-    let number = highest.map_or(Some(1), |highest| highest.checked_add(1));
-    let number = number.ok_or(io::ErrorKind::FileTooLarge)?;
-    Ok(format!("{number:06}-{}-{offset}{SUFFIX}", segment_name(segment)))
+/// The numbers that names in a quarantine begin with. The folder is read once for all that a repair puts
+/// there: read for each, many segments would take for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(Option<u64>);
+
+impl Numbers {
+    fn next_name(&mut self, storage: &dyn Storage, segment: u64, offset: u64) -> io::Result<String> {
+        let last = match self.0 {
+            Some(last) => last,
+            None => {
+                let listed = storage.list(Folder::Quarantine)?;
+                listed
+                    .iter()
+                    .filter_map(|file| parse(&file.name))
+                    .map(|(number, ..)| number)
+                    .max()
+                    .unwrap_or(0)
+            }
+        };
+        let number = last.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.0 = Some(number);
+        Ok(format!("{number:06}-{}-{offset}{SUFFIX}", segment_name(segment)))
+    }
 }
 
 fn parse(name: &str) -> Option<(u64, u64, u64)> {
@@ -252,8 +271,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = OsStorage::new(dir.path(), Modes::default());
         fs::write(dir.path().join("000001"), b"0123456789").unwrap();
-        let first = save_part(&storage, "000001", 1, 4..10).unwrap();
-        let second = move_segment(&storage, "000001", 1, 10).unwrap();
+        let first = save_part(&storage, "000001", 1, 4..10, &mut Numbers::default()).unwrap();
+        let second = move_segment(&storage, "000001", 1, 10, &mut Numbers::default()).unwrap();
         assert_eq!(
             (first.name.as_str(), second.name.as_str()),
             ("000001-000001-4.cut", "000002-000001-0.cut")

@@ -8,7 +8,7 @@ use wal_segment::storage::write_all_at;
 use wal_segment::{Access, FileError, Folder, Position, Replace, Storage, StorageFile};
 
 use crate::mark::{MarkFile, Witness};
-use crate::quarantine::{copy_range, move_segment, save_part};
+use crate::quarantine::{Numbers, copy_range, move_segment, save_part};
 use crate::report::Quarantined;
 
 /// A segment as repair sees it.
@@ -40,6 +40,8 @@ pub(crate) struct RepairPlan {
     pub(crate) empty: Option<Target>,
     /// What is to be written again before anything is acknowledged: see [`write_again`].
     pub(crate) again: Option<Again>,
+    /// How the next file in quarantine is numbered.
+    pub(crate) numbers: Numbers,
     /// Copies were made whose names are not durable yet.
     pub(crate) copied: bool,
     /// Where the mark goes before anything is cut: not below any position that may have been durable.
@@ -116,7 +118,7 @@ impl RepairPlan {
                 sync(storage, Folder::Quarantine)?;
                 sync(storage, Folder::Log)?;
             }
-            kept.push(move_segment(storage, &target.name, target.number, target.len)?);
+            kept.push(move_segment(storage, &target.name, target.number, target.len, &mut self.numbers)?);
             self.moves.remove(0);
             moved = true;
         }
@@ -136,14 +138,20 @@ impl RepairPlan {
             && *keep
         {
             if *at < target.len {
-                kept.push(save_part(storage, &target.name, target.number, *at..target.len)?);
+                kept.push(save_part(
+                    storage,
+                    &target.name,
+                    target.number,
+                    *at..target.len,
+                    &mut self.numbers,
+                )?);
                 self.copied = true;
             }
             *keep = false;
         }
         for (target, _, keep) in &mut self.rewrites {
             if *keep {
-                kept.push(save_part(storage, &target.name, target.number, 0..target.len)?);
+                kept.push(save_part(storage, &target.name, target.number, 0..target.len, &mut self.numbers)?);
                 *keep = false;
                 self.copied = true;
             }
