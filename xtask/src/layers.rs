@@ -22,7 +22,7 @@ const LAYERS: [Layer; 6] = [
 ];
 
 /// What only the tool may pull in: someone who takes a library gets none of it.
-const TOOL_ONLY: [&str; 4] = ["clap", "indicatif", "regex", "serde_json"];
+const TOOL_ONLY: [&str; 6] = ["clap", "clap_complete", "clap_mangen", "indicatif", "regex", "serde_json"];
 
 pub(crate) fn run(repo: &Repo, _: &[String]) -> Outcome {
     let problems = check(&repo.metadata);

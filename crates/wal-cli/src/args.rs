@@ -41,12 +41,24 @@ pub(crate) enum Command {
     /// List, put back or delete what a repair has set aside
     #[command(after_help = QUARANTINE_HELP)]
     Quarantine(QuarantineArgs),
+    /// Copy a log that nobody writes to at the moment
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Write everything readable to a fresh log, and say what is missing
+    #[command(after_help = SALVAGE_HELP)]
+    Salvage(SalvageArgs),
     /// Measure this disk and this build
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
     /// Show the log at work: write, die without warning, recover, check, truncate
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
     /// The part of the demonstration that is killed
     #[command(hide = true)]
     DemoWriter(DemoWriterArgs),
@@ -260,6 +272,46 @@ pub(crate) enum QuarantineAction {
     Purge,
 }
 
+/// `wal backup`
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// Where the copy goes: a directory that is empty or not there yet
+    pub(crate) to: PathBuf,
+}
+
+/// `wal salvage`
+#[derive(Debug, clap::Args)]
+pub(crate) struct SalvageArgs {
+    /// The log's directory; nothing in it is changed
+    #[arg(value_name = "IN")]
+    pub(crate) dir: PathBuf,
+    /// Where the fresh log goes: a directory that is empty or not there yet
+    #[arg(value_name = "OUT")]
+    pub(crate) to: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What reading may allocate
+    #[command(flatten)]
+    pub(crate) limit: EntryLimit,
+}
+
+/// `wal completions`
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `wal man`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// Where the pages go, such as wal.1 and wal-dump.1; created if it is not there
+    pub(crate) dir: PathBuf,
+}
+
 /// `wal bench`
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
@@ -362,6 +414,31 @@ Example:
 const QUARANTINE_HELP: &str = "\
 Example:
   wal quarantine data/wal restore --to data/wal-before-repair";
+
+const BACKUP_HELP: &str = "\
+Takes the writer's lock and opens the log as a writer does: a torn tail is trimmed and said, a damaged log
+is refused (exit code 1). Sealed segments are linked where both directories are on one file system, the
+rest is copied and made durable. A process that writes the log makes its own backup with `Wal::backup`.
+
+Example:
+  wal backup data/wal backups/wal-monday";
+
+const SALVAGE_HELP: &str = "\
+Reads IN like `dump --skip-damaged`, without a lock, also beside a writer, and goes on with the next segment
+where one cannot be read at all. Series that a killed truncation of Prometheus left in IN/compact.tmp come
+first. Every place that is missing is said on standard error; that alone leaves the exit code at 0.
+Memory grows with the series.
+
+Example:
+  wal salvage data/wal data/wal-salvaged";
+
+const COMPLETIONS_HELP: &str = "\
+Example:
+  wal completions bash > ~/.local/share/bash-completion/completions/wal";
+
+const MAN_HELP: &str = "\
+Example:
+  wal man ~/.local/share/man/man1";
 
 const BENCH_HELP: &str = "\
 Example:

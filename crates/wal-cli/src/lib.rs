@@ -4,6 +4,7 @@
 //! help texts of [`args`]; the shapes of the machine-readable output are in [`json_out`]. It is a library
 //! so that the fuzzer reaches the parser of `import`; the program calls [`main`] and nothing else.
 
+mod adopt;
 mod args;
 mod cardinality;
 mod clock;

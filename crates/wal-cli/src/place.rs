@@ -79,6 +79,23 @@ pub(crate) fn fresh_dir(dir: &Path) -> Result<(), Failure> {
     )))
 }
 
+/// Checks that `to`, which is to be written, does not lie within `dir`, in which nothing may change.
+pub(crate) fn apart(dir: &Path, to: &Path) -> Result<(), Failure> {
+    let whole = |path: &Path| path.canonicalize().ok();
+    let above =
+        to.ancestors().skip(1).map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    // The nearest that exists decides: `to` itself may not be there yet.
+    let nearest = whole(to).or_else(|| above.into_iter().find_map(whole));
+    match (whole(dir), nearest) {
+        (Some(dir), Some(nearest)) if nearest.starts_with(&dir) => Err(Failure::bad_input(format_args!(
+            "{}: lies within {}\n  next: name a directory beside it",
+            to.display(),
+            dir.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The file of a segment for messages: the name found in `dir`, else the name it would have.
 pub(crate) fn segment_file(dir: &Path, segment: u64) -> PathBuf {
     let usual = dir.join(format!("{segment:06}"));

@@ -42,7 +42,21 @@ fn wrong_usage_is_exit_code_2() {
 
 #[test]
 fn help_and_version_are_exit_code_0_and_help_has_an_example() {
-    let commands = ["dump", "verify", "stat", "import", "repair", "truncate", "quarantine", "bench", "demo"];
+    let commands = [
+        "dump",
+        "verify",
+        "stat",
+        "import",
+        "repair",
+        "truncate",
+        "quarantine",
+        "backup",
+        "salvage",
+        "completions",
+        "man",
+        "bench",
+        "demo",
+    ];
     for command in commands {
         let help = Run(wal().args([command, "--help"]).output().unwrap()).expect(0, &[]);
         assert!(
