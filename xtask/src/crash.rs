@@ -1,36 +1,56 @@
 //! `cargo xtask crash`: the real tool on the real file system, killed at random moments and refused single system calls.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 
 use crate::cmd::{self, Answer};
-use crate::{Outcome, Repo, crash_inject, crash_kill};
+use crate::crash_stage::{self, Home};
+use crate::{Outcome, Repo, crash_inject, crash_kill, crash_kill_at};
 
 /// What was asked for on the command line.
 pub(crate) struct Plan {
     pub(crate) tool: PathBuf,
     /// Where the logs are made, and stay if they are evidence.
     pub(crate) scratch: PathBuf,
+    /// The same for logs of which thousands are made, a moment each.
+    pub(crate) memory: PathBuf,
     pub(crate) seed: u64,
     pub(crate) long: bool,
-    histories: usize,
+    /// Only the stage of this name, to look into a failure.
+    pub(crate) stage: Option<String>,
+    /// Histories killed at random moments; those killed at calls are at least as many.
+    pub(crate) histories: usize,
     kills: bool,
     errors: bool,
 }
 
-const HELP: &str = "crash [kills|errors] [--long] [--seed S] [--histories N]";
-const HISTORIES: usize = 500;
-const HISTORIES_LONG: usize = 10_000;
+const HELP: &str = "crash [kills|errors] [--long] [--seed S] [--histories N] [--stage NAME]";
+const HISTORIES: usize = 250;
+const HISTORIES_LONG: usize = 5_000;
 /// More says no more: after so many failures the rest is left out.
 const FAILURES_SHOWN: usize = 5;
 
 impl Plan {
     /// For other verbs that run the tool.
     pub(crate) fn new(tool: PathBuf, scratch: PathBuf) -> Self {
-        Self { tool, scratch, seed: 0, long: false, histories: 0, kills: false, errors: false }
+        Self {
+            tool,
+            memory: scratch.clone(),
+            scratch,
+            seed: 0,
+            long: false,
+            stage: None,
+            histories: 0,
+            kills: false,
+            errors: false,
+        }
     }
 }
 
@@ -38,20 +58,43 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     let mut plan = plan(args)?;
     plan.scratch = repo.target.join("crash").join(std::process::id().to_string());
     plan.tool = repo.wal_tool()?;
-    std::fs::create_dir_all(&plan.scratch).map_err(|e| format!("{}: {e}", plan.scratch.display()))?;
+    plan.memory = in_memory().unwrap_or(plan.scratch.clone());
+    for dir in [&plan.scratch, &plan.memory] {
+        std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
     let mut problems = Vec::new();
     if plan.kills {
         println!("    seed {}", plan.seed);
+    }
+    if plan.kills && plan.stage.is_none() {
         problems.extend(kills(&plan).err());
     }
+    cmd::need("strace", "--version", "apt-get install strace")?;
+    let mut stages = Vec::new();
+    for stage in crash_stage::stages(&plan)? {
+        if plan.stage.as_ref().is_some_and(|name| name != stage.name) {
+            continue;
+        }
+        let watched = Home::new(plan.memory.join("watched")).watch(&plan, &stage)?;
+        stages.push((stage, watched));
+    }
+    if plan.kills {
+        problems.extend(crash_kill_at::run(&plan, &stages).err());
+    }
     if plan.errors {
-        problems.extend(crash_inject::run(&plan).err());
+        problems.extend(crash_inject::run(&plan, &stages).err());
     }
-    if problems.is_empty() {
-        return std::fs::remove_dir_all(&plan.scratch)
-            .map_err(|e| format!("{}: {e}", plan.scratch.display()));
+    for dir in [&plan.scratch, &plan.memory].into_iter().filter(|dir| problems.is_empty() && dir.exists()) {
+        std::fs::remove_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     }
-    Err(problems.join("\n"))
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// A place without a disk, where a sync takes no time. That a call fails or a process dies is a matter between
+/// the process and the kernel's file layer, and the same there.
+fn in_memory() -> Option<PathBuf> {
+    let dir = Path::new("/dev/shm").join(format!("wal-crash-{}", std::process::id()));
+    std::fs::create_dir(&dir).is_ok().then_some(dir)
 }
 
 fn kills(plan: &Plan) -> Outcome {
@@ -76,21 +119,15 @@ fn kills(plan: &Plan) -> Outcome {
 fn plan(args: &[String]) -> Result<Plan, String> {
     // A new one each time finds more; the one printed finds it again.
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| format!("the clock: {e}"))?;
-    let mut plan = Plan {
-        tool: PathBuf::new(),
-        scratch: PathBuf::new(),
-        seed: clock.as_secs(),
-        long: false,
-        histories: 0,
-        kills: true,
-        errors: true,
-    };
+    let nowhere = Plan::new(PathBuf::new(), PathBuf::new());
+    let mut plan = Plan { seed: clock.as_secs(), kills: true, errors: true, ..nowhere };
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|text| text.parse().ok()).ok_or(HELP);
         match arg {
             "kills" => plan.errors = false,
             "errors" => plan.kills = false,
+            "--stage" => plan.stage = Some(args.next().ok_or(HELP)?.to_owned()),
             "--long" => plan.long = true,
             "--seed" => plan.seed = number()?,
             "--histories" => plan.histories = usize::try_from(number()?).map_err(|e| e.to_string())?,
@@ -131,20 +168,59 @@ pub(crate) fn every(count: usize, work: impl Fn(usize, usize) -> Outcome + Sync)
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
-/// Runs the tool with a limit to its time, which ends it and all that it started.
+/// The tool with a limit to its time, which ends it and all that it started.
 pub(crate) fn tool(plan: &Plan, args: &[&str], dir: &Path) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", TIME_MAX_S]).arg(&plan.tool).args(args).arg(dir);
+    command.arg("--signal=KILL").arg(TIME_MAX.as_secs().to_string());
+    command.arg(&plan.tool).args(args).arg(dir);
     command
+}
+
+/// Runs the tool to its end, which must come by itself and in time.
+pub(crate) fn answer(command: &mut Command) -> Result<Answer, String> {
+    answer_fed(command, "")
+}
+
+/// The same, with something to read that fits a pipe.
+pub(crate) fn answer_fed(command: &mut Command, input: &str) -> Result<Answer, String> {
+    let line = cmd::line(command);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|e| format!("`{line}` does not start: {e}"))?;
+    crash_kill::feed(&mut child.stdin.take(), input)?;
+    let done = watched(child.id(), || child.wait_with_output().map_err(|e| e.to_string()));
+    let done = done.map_err(|why| format!("`{line}`: {why}"))?;
+    let code = done.status.code().ok_or_else(|| format!("`{line}` died: {}", done.status))?;
+    let text =
+        |bytes| String::from_utf8(bytes).map_err(|_| format!("`{line}` printed bytes that are no text"));
+    Ok(Answer { code, stdout: text(done.stdout)?, stderr: text(done.stderr)? })
+}
+
+/// Ends a child that keeps `work` waiting for too long: a tool that hangs must not hang us.
+pub(crate) fn watched<T>(child: u32, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let (done, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let late = wait.recv_timeout(TIME_MAX) == Err(RecvTimeoutError::Timeout);
+            let pid = i32::try_from(child).map(Pid::from_raw);
+            if let (true, Ok(pid)) = (late, pid) {
+                // Not waited for yet, so the number is still its own.
+                let _ = signal::kill(pid, Signal::SIGKILL);
+            }
+            late
+        });
+        let answer = work();
+        drop(done);
+        if watch.join().unwrap_or(true) { Err("the tool hangs".to_owned()) } else { answer }
+    })
 }
 
 /// What `wal dump` prints. A torn log is read up to its tear; anything worse is a failure.
 pub(crate) fn dump(plan: &Plan, dir: &Path) -> Result<String, String> {
-    let Answer { code, stdout, stderr } = cmd::answer(&mut tool(plan, &["dump"], dir))?;
+    let Answer { code, stdout, stderr } = answer(Command::new(&plan.tool).arg("dump").arg(dir))?;
     if code == 0 {
         return Ok(stdout);
     }
-    let verify = cmd::answer(&mut tool(plan, &["verify", "--json"], dir))?;
+    let verify = answer(Command::new(&plan.tool).args(["verify", "--json"]).arg(dir))?;
     let verdict: serde_json::Value =
         serde_json::from_str(&verify.stdout).map_err(|e| format!("verify printed no JSON: {e}"))?;
     if code == 1 && verdict["verdict"] == "torn" {
@@ -153,8 +229,8 @@ pub(crate) fn dump(plan: &Plan, dir: &Path) -> Result<String, String> {
     Err(format!("dump exits with {code}, the log is {}: {}", verdict["verdict"], stderr.trim()))
 }
 
-/// The seconds that one run of the tool may take: a hundred times what the slowest one needs.
-pub(crate) const TIME_MAX_S: &str = "30";
+/// What one run of the tool may take: a hundred times what the slowest one needs.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Numbers from a seed, equal on every machine.
 pub(crate) struct Random(u64);

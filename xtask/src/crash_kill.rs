@@ -4,11 +4,7 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
 
 use crate::Outcome;
 use crate::crash::{self, Plan, Random};
@@ -16,8 +12,6 @@ use crate::crash_oracle::{self, Oracle};
 
 /// What fits a pipe at once: feeding never waits for the tool, not even for one that waits itself.
 const LINES_A_LIFE_MAX: u64 = 160;
-/// A hundred times what a life takes.
-const LIFE_TIME_MAX: Duration = Duration::from_secs(30);
 const SEGMENT_BYTES: [&str; 4] = ["512", "1024", "4096", "65536"];
 
 /// What the histories did, to know that they were worth something.
@@ -110,7 +104,7 @@ fn import(plan: &Plan, dir: &Path, random: &mut Random, oracle: &mut Oracle, cou
         if closes_input {
             input = None;
         }
-        watched(child.id(), || listen(&mut child, wait_acks, wait_micros))
+        crash::watched(child.id(), || listen(&mut child, wait_acks, wait_micros))
     });
     let stdout = end(child, input, listened, counts)?;
     let first = oracle.last();
@@ -122,30 +116,11 @@ fn import(plan: &Plan, dir: &Path, random: &mut Random, oracle: &mut Oracle, cou
 }
 
 /// A tool that ended early reads no more; why it did, its exit code says.
-fn feed(input: &mut Option<ChildStdin>, text: &str) -> Result<(), String> {
+pub(crate) fn feed(input: &mut Option<ChildStdin>, text: &str) -> Result<(), String> {
     match input.as_mut().map_or(Ok(()), |input| input.write_all(text.as_bytes())) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("the tool's input: {e}")),
         _ => Ok(()),
     }
-}
-
-/// Ends a child that keeps `work` waiting for too long: a tool that hangs must not hang us.
-fn watched<T>(child: u32, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let (done, wait) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let watch = scope.spawn(move || {
-            let late = wait.recv_timeout(LIFE_TIME_MAX) == Err(RecvTimeoutError::Timeout);
-            let pid = i32::try_from(child).map(Pid::from_raw);
-            if let (true, Ok(pid)) = (late, pid) {
-                // Not waited for yet, so the number is still its own.
-                let _ = signal::kill(pid, Signal::SIGKILL);
-            }
-            late
-        });
-        let answer = work();
-        drop(done);
-        if watch.join().unwrap_or(true) { Err("the tool hangs".to_owned()) } else { answer }
-    })
 }
 
 /// Reads so many acknowledgements, waits so long, kills, and reads what was printed until then.

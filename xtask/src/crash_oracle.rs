@@ -1,6 +1,6 @@
 //! What the log may hold after a crash, in a few lines: everything acknowledged, in order, once, unchanged, then an unbroken run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -71,12 +71,28 @@ pub(crate) struct Oracle {
     pub(crate) life: u64,
     /// What the last reading found: the life that wrote each entry.
     pub(crate) seen: BTreeMap<u64, u64>,
+    /// Entries whose bytes were damaged: they may be missing, and are not to come back.
+    pub(crate) lost: BTreeSet<u64>,
 }
 
 impl Oracle {
     /// The number of the last entry known to be in the log.
     pub(crate) fn last(&self) -> u64 {
         self.acked
+    }
+
+    /// What is known after a repair that ends the log behind entry `last`.
+    pub(crate) fn up_to(&self, last: u64) -> Self {
+        let seen = self.seen.range(..=last).map(|(&number, &life)| (number, life)).collect();
+        Self { acked: last, fed: last, seen, ..self.clone() }
+    }
+
+    /// What is known after a repair that leaves one entry out.
+    pub(crate) fn without(&self, number: u64) -> Self {
+        let mut left = self.clone();
+        left.seen.remove(&number);
+        left.lost.insert(number);
+        left
     }
 
     /// Judges what `wal dump` printed; when it is right, all of it counts as acknowledged from now on.
@@ -107,7 +123,7 @@ impl Oracle {
         }
         let mut missing = String::new();
         for number in 1..=last.max(self.acked) {
-            let may_go = !is_series(number) && number < self.mint;
+            let may_go = !is_series(number) && number < self.mint || self.lost.contains(&number);
             if !may_go && !found.contains_key(&number) {
                 let _ = write!(missing, " {number}");
             }
@@ -133,7 +149,7 @@ mod tests {
     use super::*;
 
     fn oracle(acked: u64, fed: u64) -> Oracle {
-        Oracle { acked, fed, mint: 0, life: 1, seen: BTreeMap::new() }
+        Oracle { acked, fed, life: 1, ..Oracle::default() }
     }
 
     fn log(numbers: impl IntoIterator<Item = u64>, life: u64) -> String {
@@ -197,6 +213,19 @@ mod tests {
         assert!(oracle.clone().read(&log([1, 2, 3, 4, 6, 7, 8, 9, 10], 1)).is_err(), "a new sample goes");
         oracle.read(&log([1, 3, 5, 6, 7, 8, 9, 10], 1)).unwrap();
         assert!(oracle.read(&log(1..=10, 1)).is_err(), "a truncated one comes back");
+    }
+
+    #[test]
+    fn after_a_repair_only_what_was_damaged_is_missing() {
+        let mut oracle = oracle(10, 10);
+        oracle.read(&log(1..=10, 1)).unwrap();
+        let mut cut = oracle.up_to(4);
+        assert!(cut.clone().read(&log(1..=3, 1)).is_err() && cut.clone().read(&log(1..=5, 1)).is_err());
+        cut.read(&log(1..=4, 1)).unwrap();
+        let mut left = oracle.without(5);
+        assert!(left.clone().read(&log(1..=10, 1)).is_err(), "a damaged entry comes back");
+        assert!(left.clone().read(&log((1..=3).chain(6..=10), 1)).is_err(), "its neighbour goes");
+        left.read(&log((1..=4).chain(6..=10), 1)).unwrap();
     }
 
     #[test]

@@ -24,19 +24,48 @@ pub(crate) const CALLS: [(&str, &[&str]); 15] = [
     ("getdents64", &["EIO"]),
 ];
 
-/// One call to fail: its name, which of a thread's calls on files of the log, how, and for how long.
+/// What strace does to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not made and answers with an error.
+    Errno { errno: &'static str, for_good: bool },
+    /// The process dies instead of making it: SIGKILL before a call is carried out prevents it.
+    KillBefore,
+    /// The process dies as soon as it is made. SIGTERM, which the tool leaves to the kernel, waits until
+    /// the call has ended, and then is as sudden.
+    KillAfter,
+}
+
+/// One call: its name, which of a thread's calls on files of the log, and what becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Injection {
     pub(crate) call: &'static str,
     pub(crate) index: usize,
-    pub(crate) errno: &'static str,
-    pub(crate) for_good: bool,
+    pub(crate) fault: Fault,
+}
+
+impl Injection {
+    /// Death in the place of the call.
+    pub(crate) fn kill(call: &'static str, index: usize) -> Self {
+        Self { call, index, fault: Fault::KillBefore }
+    }
+
+    /// The error it answers with; empty for a kill.
+    pub(crate) fn errno(&self) -> &'static str {
+        if let Fault::Errno { errno, .. } = self.fault { errno } else { "" }
+    }
 }
 
 impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { call, index, errno, for_good } = self;
-        write!(f, "{call}:error={errno}:when={index}{}", if *for_good { "+" } else { "" })
+        let Self { call, index, fault } = self;
+        match fault {
+            Fault::Errno { errno, for_good } => {
+                write!(f, "{call}:error={errno}:when={index}{}", if *for_good { "+" } else { "" })
+            }
+            Fault::KillBefore => write!(f, "{call}:signal=KILL:when={index}"),
+            Fault::KillAfter => write!(f, "{call}:signal=TERM:when={index}"),
+        }
     }
 }
 
@@ -44,6 +73,7 @@ impl fmt::Display for Injection {
 pub(crate) fn watch(trace: &Path) -> Command {
     let names: Vec<String> = CALLS.iter().map(|(name, _)| format!("?{name}")).collect();
     let mut command = strace(trace);
+    command.args(["--seccomp-bpf", "-s", "16"]);
     command.args(["-e", &format!("trace={}", names.join(","))]);
     command
 }
@@ -52,6 +82,10 @@ pub(crate) fn watch(trace: &Path) -> Command {
 /// strace leaves all others alone, those of the loader and of standard output above all.
 pub(crate) fn inject(trace: &Path, paths: &[String], stdout: &Path, injection: Injection) -> Command {
     let mut command = strace(trace);
+    if let Fault::Errno { .. } = injection.fault {
+        // Faster, as other calls do not stop the process; but a signal would never arrive.
+        command.arg("--seccomp-bpf");
+    }
     for path in paths {
         command.args(["-P", path]);
     }
@@ -67,8 +101,8 @@ pub(crate) fn inject(trace: &Path, paths: &[String], stdout: &Path, injection: I
 
 fn strace(trace: &Path) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", crate::crash::TIME_MAX_S]);
-    command.args(["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-o"]).arg(trace);
+    command.arg("--signal=KILL").arg(crate::crash::TIME_MAX.as_secs().to_string());
+    command.args(["strace", "-f", "--quiet=attach,personality,exit,path-resolution", "-y", "-o"]).arg(trace);
     command
 }
 
@@ -88,6 +122,19 @@ impl Call {
     /// Whether it was made to fail.
     pub(crate) fn failed(&self) -> bool {
         self.text.ends_with("(INJECTED)")
+    }
+
+    /// Whether it was made and answered well.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.text.rsplit_once(" = ").is_some_and(|(_, answer)| !answer.starts_with(['-', '?']))
+    }
+
+    pub(crate) fn is_ack(&self) -> bool {
+        self.name == "write" && self.text.contains("\"acked ")
+    }
+
+    pub(crate) fn is_sync(&self) -> bool {
+        ["fsync", "fdatasync"].contains(&&*self.name)
     }
 
     /// The file behind its first descriptor.
@@ -188,8 +235,16 @@ mod tests {
 
     #[test]
     fn an_injection_is_spelled_as_strace_wants_it() {
-        let once = Injection { call: "fsync", index: 3, errno: "EIO", for_good: false };
-        assert_eq!(once.to_string(), "fsync:error=EIO:when=3");
-        assert_eq!(Injection { for_good: true, ..once }.to_string(), "fsync:error=EIO:when=3+");
+        let as_told = |fault| Injection { call: "fsync", index: 3, fault }.to_string();
+        assert_eq!(as_told(Fault::Errno { errno: "EIO", for_good: false }), "fsync:error=EIO:when=3");
+        assert_eq!(as_told(Fault::Errno { errno: "EIO", for_good: true }), "fsync:error=EIO:when=3+");
+        assert_eq!(as_told(Fault::KillBefore), "fsync:signal=KILL:when=3");
+        assert_eq!(as_told(Fault::KillAfter), "fsync:signal=TERM:when=3");
+    }
+
+    #[test]
+    fn a_call_that_failed_or_was_never_made_did_not_succeed() {
+        let good = |text: &str| calls(&format!("7  mkdir(\"/b/log\", 0750) {text}\n"))[0].succeeded();
+        assert!(good("= 0") && !good("= -1 EEXIST (File exists)") && !good("= ?"));
     }
 }

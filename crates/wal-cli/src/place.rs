@@ -67,6 +67,8 @@ pub(crate) fn fresh_dir(dir: &Path) -> Result<(), Failure> {
     creatable_dir(dir)?;
     let mut names = match fs::read_dir(dir) {
         Ok(names) => names,
+        // A signal is none of the command's business.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return fresh_dir(dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Failure::file(dir, &error)),
     };

@@ -3,7 +3,6 @@
 //! A name says where the bytes are from: `NUMBER-SEGMENT-OFFSET.cut`, all decimal. The number makes
 //! it unique; offset 0 means the whole file. Nothing else is written about them.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -189,20 +188,19 @@ pub(crate) fn copy_range(
 /// A directory that is absent or empty, made ready for a copy of a log.
 pub(crate) fn fresh_directory(to: &Path, modes: Modes) -> Result<OsStorage> {
     let failed = |error| Error::file("create", to.to_path_buf(), error);
-    match fs::read_dir(to) {
-        Ok(mut names) => {
-            if names.next().is_some() {
-                return Err(Error::new(
-                    ErrorKind::InvalidOptions,
-                    format!("{} is not empty", to.display()),
-                    "give a directory that is empty or does not exist",
-                ));
-            }
+    let target = OsStorage::new(to, modes);
+    match target.list(Folder::Log) {
+        Ok(names) if names.is_empty() => {}
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorKind::InvalidOptions,
+                format!("{} is not empty", to.display()),
+                "give a directory that is empty or does not exist",
+            ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let target = OsStorage::new(to, modes);
     target.create_log_folder().map_err(failed)?;
     Ok(target)
 }
@@ -256,6 +254,8 @@ fn in_quarantine(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

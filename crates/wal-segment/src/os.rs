@@ -46,6 +46,42 @@ impl OsStorage {
             },
         }
     }
+
+    /// Creates the log directory and what is missing above it, from above; every name but the last is
+    /// durable before the next one is made.
+    fn create_with_parents(&self) -> io::Result<()> {
+        let mut missing = vec![self.dir.clone()];
+        let mut there = self.folder(Folder::Parent);
+        while let Err(error) = fs::metadata(&there) {
+            let above = Self::new(&there, self.modes).folder(Folder::Parent);
+            if error.kind() != io::ErrorKind::NotFound || above == there {
+                return Err(error);
+            }
+            missing.push(std::mem::replace(&mut there, above));
+        }
+        // DURABILITY: create-parents. An earlier try may have made this one and died before it was synced.
+        match File::open(there.join("..")).and_then(|above| above.sync_all()) {
+            // A place that is not ours to open was made by someone else, with its name.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+        while let Some(dir) = missing.pop() {
+            match DirBuilder::new().mode(self.modes.dir).create(&dir) {
+                // Somebody else made it in this moment.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+            if !missing.is_empty() {
+                // DURABILITY: create-parents. Else the whole log could vanish with the name of a directory
+                // above it.
+                File::open(&there)?.sync_all()?;
+                there = dir;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Storage for OsStorage {
@@ -54,7 +90,7 @@ impl Storage for OsStorage {
             Ok(found) if found.is_dir() => Ok(false),
             Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(self.modes.dir).create(&self.dir)?;
+                self.create_with_parents()?;
                 Ok(true)
             }
             Err(error) => Err(error),

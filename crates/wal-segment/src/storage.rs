@@ -92,7 +92,8 @@ impl fmt::Debug for LockGuard {
 /// `quarantine/`. Safe to share: every method may run beside every other.
 pub trait Storage: Send + Sync + fmt::Debug {
     /// Creates the log directory (and what is missing above it) with the given permission bits.
-    /// Returns whether it was missing. Nothing is durable until `sync_folder(Parent)`.
+    /// Returns whether it was missing. Its own name is not durable until `sync_folder(Parent)`; the
+    /// names of directories made above it are.
     fn create_log_folder(&self) -> io::Result<bool>;
 
     /// Creates `quarantine/` unless it is there. Durable after `sync_folder(Log)`.
