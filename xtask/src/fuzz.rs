@@ -108,7 +108,9 @@ fn one(repo: &Repo, target: &str, options: &[String]) -> Outcome {
 
 /// Builds all targets with the fuzzer in them, and writes the seeds of each into its corpus.
 fn build(repo: &Repo) -> Outcome {
-    cmd::need("cargo-fuzz", "--version", "cargo install --locked cargo-fuzz")?;
+    // Asked through cargo, which also looks where it installs programs.
+    cmd::output(cmd::cargo(&repo.root).args(["fuzz", "--version"]))
+        .map_err(|why| format!("{why}; install it: cargo install --locked cargo-fuzz"))?;
     cmd::need("c++", "--version", "apt-get install g++")?;
     let mut command = cmd::cargo(&repo.root);
     command.args(["fuzz", "build", "--target", &host()?]);
