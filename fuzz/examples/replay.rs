@@ -11,8 +11,8 @@ use wal_fuzz::{BODIES, Body, canary, seeds};
 
 /// Larger inputs are run as they are: every change of every byte of them would take too long.
 const CHANGED_BYTES_MAX: usize = 256;
-/// Opening a log takes a thousand times as long as decoding, so fewer changes are tried there.
-const SLOW: [&str; 2] = ["directory", "operations"];
+/// Opening a log, or a file, takes a thousand times as long as decoding, so fewer changes are tried there.
+const SLOW: [&str; 3] = ["directory", "operations", "readers"];
 
 fn main() -> ExitCode {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();

@@ -26,7 +26,6 @@ pub(crate) fn steps(repo: &Repo, tally: &mut Tally) {
     tally.step("crates", || crates::run(repo, none));
     tally.step("fuzz check", || fuzz::check(repo));
     tally.step("fuzz replay", || fuzz::replay(repo));
-    tally.step("fuzz smoke", || fuzz::run(repo, &["smoke".to_owned()]));
     tally.step("bench smoke", || bench::smoke(repo));
     tally.step("demo", || demo(repo));
     tally.step("interop", || interop::run(repo, none));
