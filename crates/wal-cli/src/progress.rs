@@ -1,11 +1,17 @@
-//! Progress on standard error, drawn only where standard error is a terminal.
+//! Progress on standard error, drawn only where standard error is a terminal, and without colours.
 
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use wal_engine::{Recovery, RecoveryReport, Wal};
 
-/// A spinner that counts steps and bytes.
+/// A bar with bytes, rate and time left, or a spinner where nobody knows how much is to come.
 pub(crate) struct Progress {
     bar: ProgressBar,
     steps: u64,
@@ -14,13 +20,20 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts to count `what` (in the plural: "entries", "lines").
-    pub(crate) fn start(what: &'static str) -> Self {
-        let bar = if io::stderr().is_terminal() {
-            ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner())
-        } else {
+    /// Starts to count `what` (in the plural: "entries", "lines"), out of `total_bytes` if that is known.
+    pub(crate) fn start(what: &'static str, total_bytes: Option<u64>) -> Self {
+        let bar = if !io::stderr().is_terminal() {
             ProgressBar::hidden()
+        } else if let Some(total) = total_bytes.filter(|total| *total != 0) {
+            // A template that is wrong would be a bare bar, and a test looks at what is drawn.
+            let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total).with_style(style)
+        } else {
+            ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner())
         };
+        if total_bytes.is_some_and(|total| DRAWN_AT_ONCE_BYTES <= total) {
+            bar.tick();
+        }
         Self { bar, steps: 0, drawn: Instant::now(), what }
     }
 
@@ -30,12 +43,21 @@ impl Progress {
         // Away from a terminal a step costs one comparison: a log holds millions of entries.
         if !self.bar.is_hidden() && self.drawn.elapsed() >= DRAWING_INTERVAL {
             self.drawn = Instant::now();
-            self.bar.set_message(format!("{} {}, {}", HumanCount(self.steps), self.what, HumanBytes(bytes)));
+            let steps = HumanCount(self.steps);
+            if self.bar.length().is_some() {
+                // Steps without a name are looks at something that counts by itself.
+                if !self.what.is_empty() {
+                    self.bar.set_message(format!(", {steps} {}", self.what));
+                }
+                self.bar.set_position(bytes);
+            } else {
+                self.bar.set_message(format!("{steps} {}, {}", self.what, HumanBytes(bytes)));
+            }
             self.bar.tick();
         }
     }
 
-    /// Runs `say` with the spinner out of the way.
+    /// Runs `say` with the bar out of the way.
     pub(crate) fn aside(&self, say: impl FnOnce()) {
         self.bar.suspend(say);
     }
@@ -47,4 +69,45 @@ impl Drop for Progress {
     }
 }
 
+/// Bytes of all segment files of a log, as a bar counts them; what cannot be looked at is not counted.
+pub(crate) fn log_bytes(dir: &Path) -> Option<u64> {
+    let files = fs::read_dir(dir).ok()?.flatten();
+    let segments = files.filter(|file| {
+        file.file_name().to_str().is_some_and(|name| wal_segment::dir::segment_number(name).is_some())
+    });
+    Some(segments.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum())
+}
+
+/// Bytes of standard input, where it is a file.
+pub(crate) fn input_bytes() -> Option<u64> {
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    input.metadata().ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
+}
+
+/// Replays a log that is opened for writing, with a bar.
+pub(crate) fn replay(recovery: Recovery) -> wal_engine::Result<(Wal, RecoveryReport)> {
+    if !io::stderr().is_terminal() {
+        return recovery.replay(&mut ());
+    }
+    let progress = recovery.progress();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let drawer = scope.spawn(|| {
+            let mut drawn = Progress::start("", Some(progress.total_bytes()));
+            // A replay that fails never reaches the total.
+            while !ended.load(Ordering::Acquire) {
+                drawn.step(progress.done_bytes());
+                thread::park_timeout(DRAWING_INTERVAL);
+            }
+        });
+        let replayed = recovery.replay(&mut ());
+        ended.store(true, Ordering::Release);
+        drawer.thread().unpark();
+        replayed
+    })
+}
+
+const BAR: &str = "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left{msg}";
 const DRAWING_INTERVAL: Duration = Duration::from_millis(100);
+/// A smaller log is read before anyone could read a bar.
+const DRAWN_AT_ONCE_BYTES: u64 = 1 << 20;

@@ -6,7 +6,7 @@ use wal_engine::{RecoveryMode, Wal, WalOptions};
 
 use crate::args::BackupArgs;
 use crate::exit::{Failure, Outcome};
-use crate::{faults, place};
+use crate::{faults, place, progress};
 
 /// Opens the log as its writer, copies it, and prints the report.
 pub(crate) fn run(args: &BackupArgs) -> Result<Outcome, Failure> {
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &BackupArgs) -> Result<Outcome, Failure> {
             _ => failure,
         }
     };
-    let (wal, recovery) = Wal::open(dir, options).map_err(engine)?.replay(&mut ()).map_err(engine)?;
+    let (wal, recovery) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
     faults::say_trimmed(dir, &recovery);
     let copied = wal.backup(to);
     let closed = wal.close();

@@ -1,6 +1,6 @@
 //! `wal dump`: every entry in order, up to the first fault; with `--follow` also those to come.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use wal_engine::{
@@ -12,6 +12,7 @@ use crate::args::{DumpArgs, Format};
 use crate::exit::{self, Failure, Outcome};
 use crate::filter::Filter;
 use crate::place::{self, Output};
+use crate::progress::{self, Progress};
 use crate::text::TextDump;
 use crate::{faults, foreign, json_out};
 
@@ -42,6 +43,10 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
     let mut reader = WalReader::open(dir, options).map_err(|error| Failure::engine(dir, &error))?;
     let mut printer = Printer::new(args);
     let mut outcome = Outcome::Done;
+    // On a terminal the entries themselves are the progress.
+    let total = progress::log_bytes(dir).filter(|_| !out.get_ref().is_terminal());
+    let mut progress = total.map(|total| Progress::start("entries", Some(total)));
+    let mut sealed_bytes = 0;
     loop {
         let event = match reader.next() {
             Ok(Some(event)) => event,
@@ -57,7 +62,13 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
             }
         };
         match event {
-            ReadEvent::Entry(entry) => printer.entry(out, &entry).map_err(Failure::output)?,
+            ReadEvent::Entry(entry) => {
+                if let Some(progress) = &mut progress {
+                    progress.step(sealed_bytes + entry.end.offset);
+                }
+                printer.entry(out, &entry).map_err(Failure::output)?;
+            }
+            ReadEvent::SegmentEnd(summary) => sealed_bytes += summary.bytes,
             ReadEvent::Malformed { at, error } => {
                 out.flush().map_err(Failure::output)?;
                 exit::say(faults::malformed(dir, at, &error));

@@ -10,7 +10,7 @@ use wal_engine::{ErrorKind, RecoveryMode, Wal, WalOptions};
 use crate::args::ImportArgs;
 use crate::exit::{self, Failure, Outcome};
 use crate::json_in::{Batch, Parser};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::{faults, foreign, place};
 
 /// Opens the log, appends the input, and closes the log.
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
         options = options.segment_bytes_max(bytes);
     }
     let engine = |error| Failure::engine(dir, &error);
-    let (wal, report) = Wal::open(dir, options).map_err(engine)?.replay(&mut ()).map_err(engine)?;
+    let (wal, report) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
     faults::say_trimmed(dir, &report);
     let mut import = Import { args, wal, lines: 0, synced_lines: None, acks_wanted: args.ack };
     let outcome = import.all();
@@ -55,7 +55,7 @@ impl Import<'_> {
         let mut input = BufReader::with_capacity(INPUT_BUFFER_BYTES, io::stdin().lock());
         let mut line = Vec::new();
         let mut parser = Parser::default();
-        let mut progress = Progress::start("lines");
+        let mut progress = Progress::start("lines", progress::input_bytes());
         let mut bytes = 0;
         loop {
             match read_line(&mut input, &mut line) {

@@ -7,7 +7,7 @@ use wal_engine::{RecoveryReport, Verdict, Wal, WalOptions, inspect};
 
 use crate::args::RepairArgs;
 use crate::exit::{Failure, Outcome};
-use crate::{faults, place};
+use crate::{faults, place, progress};
 
 /// Inspects or repairs the log and prints the report.
 pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
     let engine = |error| Failure::engine(dir, &error);
     let report = if args.apply {
         let options = WalOptions::default().recovery_mode(mode);
-        let (wal, report) = Wal::open(dir, options).map_err(engine)?.replay(&mut ()).map_err(engine)?;
+        let (wal, report) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
         wal.close().map_err(engine)?;
         report
     } else {

@@ -16,7 +16,7 @@ use wal_engine::{
 
 use crate::args::SalvageArgs;
 use crate::exit::{self, Failure, Outcome};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::{adopt, faults, place, text};
 
 /// Copies what can be read and prints what was, and what is missing.
@@ -98,7 +98,7 @@ impl Salvage<'_> {
             }
         }
         let mut from = None;
-        let mut progress = Progress::start("entries");
+        let mut progress = Progress::start("entries", progress::log_bytes(dir));
         loop {
             let mut options =
                 ReadOptions::default().skip_damaged(true).entry_bytes_max(self.args.limit.entry_limit);
@@ -133,13 +133,14 @@ impl Salvage<'_> {
         at: &mut Position,
         progress: &mut Progress,
     ) -> Result<Option<String>, Failure> {
+        let mut done = 0;
         loop {
             match reader.next() {
                 Err(error) => return Ok(Some(error.to_string())),
                 Ok(None) => return Ok(None),
                 Ok(Some(ReadEvent::Entry(entry))) => {
                     *at = entry.end;
-                    progress.step(entry.end.offset);
+                    progress.step(done + entry.end.offset);
                     self.entry(&entry)?;
                 }
                 Ok(Some(ReadEvent::Malformed { at, error })) => {
@@ -154,6 +155,7 @@ impl Salvage<'_> {
                     return Ok(Some(fault.reason.to_string()));
                 }
                 Ok(Some(ReadEvent::SegmentEnd(summary))) => {
+                    done += summary.bytes;
                     let next = numbers.iter().find(|number| summary.segment < **number);
                     *at = Position { segment: next.copied().unwrap_or(summary.segment), offset: 0 };
                 }

@@ -15,7 +15,7 @@ use wal_format::Payload;
 use crate::args::ReadArgs;
 use crate::cardinality::Cardinality;
 use crate::exit::{self, Failure, Outcome};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::table::Table;
 use crate::timeline::{Chart, Timeline};
 use crate::{faults, foreign, place, text};
@@ -84,7 +84,7 @@ fn read(args: &ReadArgs) -> Result<Figures, Failure> {
         leftovers: reader.leftovers().to_vec(),
     };
     let mut timeline = Timeline::new();
-    let mut progress = Progress::start("entries");
+    let mut progress = Progress::start("entries", progress::log_bytes(dir));
     while let Some(event) = reader.next().map_err(engine)? {
         match event {
             ReadEvent::Entry(entry) => {

@@ -10,7 +10,7 @@ use wal_types::SeriesRef;
 
 use crate::args::TruncateArgs;
 use crate::exit::{self, Failure, Outcome};
-use crate::{faults, place};
+use crate::{faults, place, progress};
 
 /// Which series stay.
 enum Keep {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     };
     let options = WalOptions::default().recovery_mode(RecoveryMode::TolerateTornTail);
     let engine = |error| Failure::engine(dir, &error);
-    let (wal, recovery) = Wal::open(dir, options).map_err(engine)?.replay(&mut ()).map_err(engine)?;
+    let (wal, recovery) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
     faults::say_trimmed(dir, &recovery);
     let truncated = wal.truncate(args.mint, |series_ref| match &keep {
         Keep::All => true,

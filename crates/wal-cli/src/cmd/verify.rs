@@ -10,7 +10,7 @@ use wal_engine::{
 
 use crate::args::ReadArgs;
 use crate::exit::{self, Failure, Outcome};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::table::Table;
 use crate::{faults, foreign, place};
 
@@ -54,7 +54,7 @@ fn read(args: &ReadArgs) -> Result<Findings, Failure> {
     };
     findings.live = reader.live();
     findings.leftovers = reader.leftovers().to_vec();
-    let mut progress = Progress::start("entries");
+    let mut progress = Progress::start("entries", progress::log_bytes(dir));
     let mut sealed_bytes = 0;
     loop {
         let event = match reader.next() {
