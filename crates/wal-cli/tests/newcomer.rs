@@ -117,6 +117,13 @@ fn what_may_not_be_read_is_an_error_and_no_verdict() {
     unreadable(&log, &log);
 }
 
+#[test]
+fn an_empty_quarantine_is_said_to_be_one() {
+    let case = golden("03-one-series");
+    let listed = run("quarantine", case.log.path(), &["list"]).expect(0, &["the quarantine is empty"]);
+    assert_eq!(listed.stdout(), "");
+}
+
 /// Writes what a modern log looks like.
 fn modern_log(dir: &Path, look: &str) {
     fs::create_dir(dir).unwrap();

@@ -16,7 +16,14 @@ pub(crate) fn run(args: &QuarantineArgs) -> Result<Outcome, Failure> {
     place::log_dir(dir)?;
     let mut out = place::output()?;
     match &args.action {
-        QuarantineAction::List => drop(list(dir, &mut out)?),
+        QuarantineAction::List => {
+            if list(dir, &mut out)? == 0 {
+                exit::say(format_args!(
+                    "{}: the quarantine is empty: no repair has cut anything",
+                    dir.display()
+                ));
+            }
+        }
         QuarantineAction::Restore { to } => restore(dir, to)?,
         QuarantineAction::Purge => purge(dir, &mut out)?,
     }
