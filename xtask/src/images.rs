@@ -104,8 +104,11 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     disks_mount::own_mounts()?;
     cmd::run(cmd::cargo(&repo.root).args(["build", "--quiet", "--locked", "--package", "recorder"]))?;
     let (scratch, memory) = disks_mount::scratch(repo, "images")?;
+    // A build meanwhile must not change what is tried.
+    let tool = memory.join("wal");
+    fs::copy(repo.wal_tool()?, &tool).map_err(|e| format!("{}: {e}", tool.display()))?;
     let run = Run {
-        plan: Plan::new(repo.wal_tool()?, memory.clone()),
+        plan: Plan::new(tool, memory.clone()),
         recorder: repo.target.join("debug").join("recorder"),
         evidence: scratch.clone(),
         seed,
