@@ -33,6 +33,7 @@ mod report;
 mod rewrite;
 mod scan;
 mod shared;
+mod skip;
 mod sync;
 mod track;
 mod truncate;

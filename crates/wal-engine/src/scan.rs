@@ -7,9 +7,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use wal_format::{Entry, EntryFault, EntryKind, frame_bytes, layout};
+use wal_format::{Entry, EntryFault, EntryKind, layout};
 use wal_segment::header;
-use wal_segment::storage::read_up_to;
 use wal_segment::{
     Access, Advance, Fault, Position, ReadMethod, Reason, SegmentFile, SegmentReader, Storage, StorageFile,
     Tail, Verdict,
@@ -19,6 +18,7 @@ use crate::decide::{self, Against, Behind, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mark::{Mark, MarkStatus};
 use crate::report::Gap;
+use crate::skip;
 use crate::view::View;
 
 /// How many files a reader opens at once when it starts, so that a truncation beside it cannot take
@@ -323,7 +323,7 @@ impl Scan {
         let wanted = skip || decide::needs_search(place, against, &reason) || tells_of_entries(&reason);
         let failed = |error| read_error(&*self.storage, &current.file, error);
         let (behind, entry_behind) = if wanted {
-            let search = current.reader.search(offset + 1).map_err(failed)?;
+            let search = skip::search(&mut current.reader, offset + 1).map_err(failed)?;
             match (search.found, search.exhausted) {
                 (Some(found), _) => (Behind::Entry, Some(found)),
                 (None, true) => (Behind::Unknown, None),
@@ -339,7 +339,7 @@ impl Scan {
             self.ended = true;
             return Ok(Event::Fault(fault));
         }
-        let resume = resume_behind(&mut current.reader, offset, entry_behind)
+        let resume = skip::resume_behind(&mut current.reader, offset, entry_behind)
             .map_err(|error| read_error(&*self.storage, &current.file, error))?;
         current.reader.seek(resume);
         current.has_gap = true;
@@ -463,45 +463,6 @@ impl Scan {
         }
         Ok(event)
     }
-}
-
-/// Where reading goes on behind a fault. The extent that the damaged entry claims is believed first, if
-/// an entry or the end follows it there: a label's text may look like an entry, and the claim is what
-/// keeps us out of it. Not so where entries stand side by side from the first one found up to that very
-/// place: then it is the length that is damaged. Text cannot do that by chance, for the checksum of the
-/// entry around it comes between.
-pub(crate) fn resume_behind(
-    reader: &mut SegmentReader,
-    offset: u64,
-    entry_behind: Option<u64>,
-) -> io::Result<u64> {
-    let len = reader.len_bytes();
-    let mut head = [0_u8; layout::FRAME_HEADER_BYTES];
-    let have = read_up_to(reader.file(), &mut head, offset, len)?;
-    let claimed = frame_bytes(head.get(..have).unwrap_or_default())
-        .and_then(|(_, bytes)| offset.checked_add(bytes))
-        .filter(|end| *end <= len);
-    Ok(match claimed {
-        Some(end) if reader.is_boundary(end)? => match entry_behind {
-            Some(first) if first < end && entries_fill(reader, first, end)? => first,
-            _ => end,
-        },
-        _ => entry_behind.unwrap_or(len),
-    })
-}
-
-/// Whether valid entries stand side by side between two offsets.
-fn entries_fill(reader: &mut SegmentReader, from: u64, to: u64) -> io::Result<bool> {
-    let here = reader.offset();
-    reader.seek(from);
-    while reader.offset() < to {
-        if let Advance::End(_) = reader.advance()? {
-            break;
-        }
-    }
-    let filled = reader.offset() == to;
-    reader.seek(here);
-    Ok(filled)
 }
 
 /// Whether any entry between the header and `end` holds samples. The reader stands at `end` afterwards.

@@ -14,7 +14,8 @@ use wal_segment::{
 use crate::decide::{self, Against, Behind, Place};
 use crate::error::{Error, Result};
 use crate::mark::{Mark, Witness};
-use crate::scan::{read_error, resume_behind, too_large};
+use crate::scan::{read_error, too_large};
+use crate::skip;
 
 /// How many of the last entries are remembered, to find out how far back a file was cut.
 const REMEMBERED: usize = 1024;
@@ -275,7 +276,7 @@ impl Track {
         self.told = Some(offset);
         let search = match reason {
             Reason::UnsupportedVersion(_) => None,
-            _ => Some(self.reader.search(offset + 1).map_err(|error| self.failed(error))?),
+            _ => Some(skip::search(&mut self.reader, offset + 1).map_err(|error| self.failed(error))?),
         };
         let behind = match &search {
             Some(search) if search.found.is_some() => Behind::Entry,
@@ -293,7 +294,7 @@ impl Track {
                 None => self.hopeless = true,
             }
         } else if self.is_final || entry_behind.is_some() {
-            let resume = resume_behind(&mut self.reader, offset, entry_behind);
+            let resume = skip::resume_behind(&mut self.reader, offset, entry_behind);
             let resume = resume.map_err(|error| self.failed(error))?;
             self.seek(resume);
         }

@@ -1,4 +1,4 @@
-//! Files that change under a reader, logs copied by hard links, and who holds the lock.
+//! Files that change under a reader, bytes that make it work, logs copied by hard links, and who holds the lock.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -6,10 +6,14 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::disk::FaultyDisk;
 use common::{log_values, open, segments, small, values, written};
 use wal_engine::{
-    ErrorKind, Position, ReadEvent, ReadMethod, ReadOptions, ReplaySink, Sample, Wal, WalOptions, WalReader,
+    ErrorKind, Position, ReadEvent, ReadMethod, ReadOptions, RecoveryMode, ReplaySink, Sample, Wal,
+    WalOptions, WalReader,
 };
+
+use wal_format::{SegmentHeader, frame_samples};
 
 /// Cuts the last segment to a few bytes when the first entry arrives.
 struct Cutter {
@@ -123,4 +127,33 @@ fn a_copy_by_hard_links_and_its_original_go_separate_ways() {
     wal.commit(log_values(&wal, 70..75)).unwrap();
     wal.close().unwrap();
     assert!(!open(&original, small()).1.values().contains(&70.0));
+}
+
+/// A length that lies, up to nearly the end of the segment, before each of many small entries: every one of them
+/// makes a gap, and to know that it lies, the rest of the segment has to be read.
+#[test]
+fn gaps_made_on_purpose_cost_work_linear_in_the_segment() {
+    const SEGMENT_BYTES: usize = 1 << 20;
+    let mut bytes = SegmentHeader::CURRENT.to_bytes().to_vec();
+    let mut entries = 0;
+    while bytes.len() + 64 < SEGMENT_BYTES {
+        let lie = u32::try_from(SEGMENT_BYTES - bytes.len() - 40).unwrap();
+        bytes.extend([3, 1]);
+        bytes.extend(lie.to_be_bytes());
+        frame_samples(&[Sample::new(1, entries, 1.0)], 1 << 20, &mut bytes).unwrap();
+        entries += 1;
+    }
+    bytes.resize(SEGMENT_BYTES, 0xff);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("000001"), &bytes).unwrap();
+    fs::write(dir.path().join("000002"), SegmentHeader::CURRENT.to_bytes()).unwrap();
+    let options = WalOptions::default().recovery_mode(RecoveryMode::SkipDamaged);
+    let (_wal, found, report, disk) = FaultyDisk::open_log(dir.path(), options);
+    let read = disk.read_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    // Without a bound it is the square: some ten thousand times the size of the segment.
+    assert!(read < 32 * SEGMENT_BYTES as u64 + (300 << 20), "{read} bytes read");
+    assert!(report.gaps.len() < usize::try_from(entries).unwrap(), "the bound was not needed");
+    assert_eq!(report.gaps.last().unwrap().to_offset, bytes.len() as u64, "what is left out is told");
+    let times: Vec<i64> = (0..i64::try_from(found.values().len()).unwrap()).collect();
+    assert_eq!(found.times(), times, "what came back is what was written, in order");
 }

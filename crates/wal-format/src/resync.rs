@@ -48,6 +48,7 @@ pub struct Resync {
     far_pending: usize,
     exhausted: bool,
     best: Option<Found>,
+    look_on_bytes: u64,
     look_on_until: u64,
     done: Option<Progress>,
 }
@@ -99,9 +100,18 @@ impl Resync {
             far_pending: 0,
             exhausted: false,
             best: None,
+            look_on_bytes: Self::LOOK_ON_BYTES,
             look_on_until: 0,
             done: None,
         }
+    }
+
+    /// The same search, but going on after a hit for at most so many bytes: with 0 the first hit counts. For one who
+    /// searches again and again in bytes that an adversary may have chosen.
+    #[must_use]
+    pub fn look_on_at_most(mut self, bytes: u64) -> Self {
+        self.look_on_bytes = self.look_on_bytes.min(bytes);
+        self
     }
 
     /// Takes the next bytes, in order and without gaps, the first call those at `first_offset`. Any number at a time;
@@ -218,7 +228,7 @@ impl Resync {
     fn hit(&mut self, found: Found) {
         if self.best.is_none() {
             self.look_on_until =
-                found.offset.saturating_add(found.frame_bytes).saturating_add(Self::LOOK_ON_BYTES);
+                found.offset.saturating_add(found.frame_bytes).saturating_add(self.look_on_bytes);
         }
         self.best = Some(found);
         self.pending.retain(|Reverse(other)| other.start < found.offset);

@@ -11,6 +11,8 @@ use crate::verdict::Reason;
 
 /// Bytes read in one go.
 pub const READ_BYTES: usize = 256 * 1024;
+/// Bytes read first by a search: mostly the next entry is near.
+const SEARCH_FIRST_BYTES: usize = 16 * 1024;
 /// Bytes mapped in one go: what replay by mapping adds to resident memory.
 const MAP_BYTES: usize = 4 * 1024 * 1024;
 /// Windows are mapped at multiples of this, which every page size divides.
@@ -121,6 +123,7 @@ pub struct SegmentReader {
     offset: u64,
     last: Option<Last>,
     believe_end_mark: bool,
+    work_bytes: u64,
 }
 
 /// Where the last entry lies in the window.
@@ -149,6 +152,7 @@ impl SegmentReader {
             offset,
             last: None,
             believe_end_mark: false,
+            work_bytes: 0,
         }
     }
 
@@ -162,6 +166,13 @@ impl SegmentReader {
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.len
+    }
+
+    /// Bytes read and checked so far, those twice that were twice. A reader of sound entries comes to about
+    /// twice the segment's size; one that is made to look far ahead again and again comes to more.
+    #[must_use]
+    pub fn work_bytes(&self) -> u64 {
+        self.work_bytes
     }
 
     /// The file, for reading elsewhere in it.
@@ -233,6 +244,7 @@ impl SegmentReader {
                     let (offset, bytes) =
                         (self.offset, as_u64(payload_bytes) + as_u64(layout::ENTRY_OVERHEAD_BYTES));
                     self.offset += bytes;
+                    self.work_bytes += bytes;
                     if self.limit < bytes {
                         return Ok(Advance::TooLarge { offset, kind, bytes });
                     }
@@ -250,6 +262,8 @@ impl SegmentReader {
                 }
                 Step::End(EntryEnd::EndOfFile) => return Ok(Advance::End(Tail::Exact)),
                 Step::End(EntryEnd::Fault(fault)) => {
+                    // At most the whole window was summed up to find that out.
+                    self.work_bytes += as_u64(self.ahead().len());
                     return Ok(Advance::End(Tail::Fault(Reason::Entry(fault))));
                 }
                 Step::End(EntryEnd::EndMark) => return Ok(Advance::End(self.zero_tail()?)),
@@ -270,16 +284,31 @@ impl SegmentReader {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn search(&self, from: u64) -> io::Result<Search> {
-        let mut resync = Resync::new(from, self.len);
-        let mut buffer = piece_buffer(from, self.len, READ_BYTES);
+    pub fn search(&mut self, from: u64) -> io::Result<Search> {
+        self.search_looking_on(from, Resync::LOOK_ON_BYTES)
+    }
+
+    /// The same, looking on behind the first hit for at most so many bytes: see
+    /// [`Resync::look_on_at_most`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn search_looking_on(&mut self, from: u64, look_on_bytes: u64) -> io::Result<Search> {
+        let mut resync = Resync::new(from, self.len).look_on_at_most(look_on_bytes);
+        let mut buffer = piece_buffer(from, self.len, SEARCH_FIRST_BYTES);
         let mut at = from;
         loop {
             let have = read_up_to(&*self.file, &mut buffer, at, self.len)?;
+            self.work_bytes += as_u64(have);
             let bytes = buffer.get(..have).unwrap_or_default();
             match resync.feed(bytes) {
                 Progress::More if have == 0 => return Ok(Search { found: None, exhausted: false }),
-                Progress::More => at += as_u64(have),
+                Progress::More => {
+                    at += as_u64(have);
+                    if buffer.len() < READ_BYTES {
+                        buffer = piece_buffer(at, self.len, READ_BYTES);
+                    }
+                }
                 Progress::Found(found) => {
                     return Ok(Search { found: Some(found.offset), exhausted: false });
                 }
@@ -338,6 +367,7 @@ impl SegmentReader {
         let at = self.offset + as_u64(kept);
         let room = bytes.get_mut(kept..).unwrap_or_default();
         let have = kept + read_up_to(&*self.file, room, at, self.len)?;
+        self.work_bytes += as_u64(have - kept);
         self.base = self.offset;
         self.window = Window::Buffer { bytes, filled: have };
         Ok(wanted <= as_u64(have))
@@ -385,6 +415,7 @@ impl SegmentReader {
                 kind = bytes.first().copied().and_then(EntryKind::from_code);
             }
             computed = checksum::append(computed, bytes);
+            self.work_bytes += as_u64(have);
             at += as_u64(have);
         }
         let mut stored = [0_u8; layout::CHECKSUM_BYTES];

@@ -294,7 +294,7 @@ fn a_boundary_is_an_entry_or_the_end_and_looking_moves_nothing() {
 #[test]
 fn the_search_finds_the_next_entry_and_ends_where_the_file_does() {
     let bytes = segment(&[20, 50]);
-    let whole = reader(in_memory(&bytes), u64::MAX);
+    let mut whole = reader(in_memory(&bytes), u64::MAX);
     assert_eq!(whole.search(8).unwrap().found, Some(8));
     assert_eq!(whole.search(9).unwrap().found, Some(38));
     let none = whole.search(39).unwrap();
@@ -305,12 +305,12 @@ fn the_search_finds_the_next_entry_and_ends_where_the_file_does() {
     let at = far.len() as u64;
     far.extend(entry(b"behind"));
     for at_once in [READ_BYTES - 1, usize::MAX] {
-        let far = reader(Bytes { at_once, ..in_memory(&far) }, u64::MAX);
+        let mut far = reader(Bytes { at_once, ..in_memory(&far) }, u64::MAX);
         assert_eq!(far.search(39).unwrap().found, Some(at));
     }
     // Shorter than it was when its length was asked: what is there has none.
     let file = in_memory(&bytes[..40]);
-    let cut = SegmentReader::new(Box::new(file), bytes.len() as u64, u64::MAX, ReadMethod::Positioned);
+    let mut cut = SegmentReader::new(Box::new(file), bytes.len() as u64, u64::MAX, ReadMethod::Positioned);
     assert_eq!(cut.search(9).unwrap().found, None);
 }
 

@@ -47,6 +47,8 @@ pub struct Faults {
     counts: [AtomicU64; 9],
     /// Every write, sync, creation and set_len by name, in order: for tests of order.
     pub journal: parking_lot::Mutex<Vec<String>>,
+    /// Bytes read, by all calls together.
+    pub read_bytes: AtomicU64,
     /// While set, whatever needs space fails.
     pub full: AtomicBool,
     /// Where and how much was written, by name, in order.
@@ -250,7 +252,9 @@ impl StorageFile for FaultyFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.check(Call::Read)?;
-        self.real.read_at(buffer, offset)
+        let have = self.real.read_at(buffer, offset)?;
+        self.faults.read_bytes.fetch_add(have as u64, Ordering::Relaxed);
+        Ok(have)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

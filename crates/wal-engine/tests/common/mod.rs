@@ -52,6 +52,15 @@ impl ReplaySink for Memory {
 }
 
 impl Memory {
+    /// All sample times, in order.
+    pub fn times(&self) -> Vec<i64> {
+        let samples = self.items.iter().filter_map(|item| match item {
+            Item::Samples(samples) => Some(samples),
+            _ => None,
+        });
+        samples.flatten().map(|sample| sample.time_ms).collect()
+    }
+
     /// All sample values, in order.
     pub fn values(&self) -> Vec<f64> {
         let samples = self.items.iter().filter_map(|item| match item {
