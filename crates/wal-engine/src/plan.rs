@@ -137,6 +137,11 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
     plan.mark_at = kept
         .last()
         .map_or(append_at.position(), |last| Position { segment: last.number, offset: last.bytes });
+    // A mark in a segment that appending has left says that a fault there is damage; this one is none.
+    if !damaged && append_at.position().segment != plan.mark_at.segment {
+        plan.mark_at = append_at.position();
+        plan.witnesses.clear();
+    }
     Ok((plan, append_at, kept))
 }
 

@@ -16,6 +16,7 @@ use wal_segment::{
 
 use crate::decide::{self, Action};
 use crate::error::{Error, ErrorKind, Result};
+use crate::intent::{INTENT_FILE, IntentFile};
 use crate::mark::{MARK_FILE, MarkFile, MarkStatus, Trail};
 use crate::metrics::millis_since;
 use crate::options::{RecoveryMode, WalOptions};
@@ -363,10 +364,14 @@ fn open_control_files(view: &View, append_at: AppendAt, options: &WalOptions) ->
     };
     let mark = match MarkFile::open(storage, above, append_at.position().segment) {
         Ok(mark) => Some(mark),
+        // A mark that stays as it is while a repair cuts below it would call all that follows damage.
+        Err(error) if view.mark.is_some() => {
+            return Err(Error::file("open", storage.path(MARK_FILE), error));
+        }
         Err(error) => without(MARK_FILE, error)?,
     };
-    if let Err(error) = crate::intent::IntentFile::open(storage) {
-        without(crate::intent::INTENT_FILE, error)?;
+    if let Err(error) = IntentFile::open(storage) {
+        without(INTENT_FILE, error)?;
     }
     if let Err(error) = truncate::create_reserve(storage, options) {
         without(crate::view::RESERVE_FILE, error)?;
@@ -438,7 +443,11 @@ fn finish_pending_truncation(view: View, reading: &mut Reading) -> Result<View> 
     if view.intent.is_empty() {
         return Ok(view);
     }
-    truncate::finish_intent(&*view.storage, &view.intent)?;
+    let storage = &*view.storage;
+    let failed = |error| FileError::new("write", storage.path(INTENT_FILE), error);
+    // Read from the cache, it may not be on the disk: who wrote it may have died before its sync.
+    IntentFile::open(storage).and_then(|intent| intent.write(&view.intent)).map_err(failed)?;
+    truncate::finish_intent(storage, &view.intent)?;
     let view = View::read(Arc::clone(&view.storage))?;
     for segment in &mut reading.segments {
         let file = &mut segment.finished.file;

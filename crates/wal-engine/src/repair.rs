@@ -230,6 +230,11 @@ pub(crate) fn write_again(storage: &dyn Storage, again: &Again) -> Result<(), Fi
     // failed in an earlier life: the kernel may call pages clean that the disk never got, and only
     // writing them again makes a sync mean what it says.
     copy_range(&*file, again.range.clone(), &*file, again.range.start).map_err(failed)?;
+    // The same of a cut: its size is changed again, or a sync would have nothing to do.
+    let end = again.range.end;
+    if file.len().map_err(failed)? == end {
+        file.set_len(end + 1).and_then(|()| file.set_len(end)).map_err(failed)?;
+    }
     file.sync().map_err(|error| failed(error).of_sync())
 }
 

@@ -252,7 +252,7 @@ impl Scan {
             (Tail::Exact, None) => return Ok(self.finish(SegmentEnd::Exact)),
             (Tail::Zeros { bytes }, None) => return Ok(self.finish(SegmentEnd::Zeros { bytes })),
         };
-        let against = if below_mark.is_some() || self.is_witness(&reason) {
+        let against = if below_mark.is_some() || self.is_witness(&reason) || self.is_finished() {
             Against::BelowMark
         } else if self.is_above_mark() {
             Against::AboveMark
@@ -293,6 +293,15 @@ impl Scan {
         }
     }
 
+    /// Whether a repair has done with the current segment: the mark that it wrote names the segment, and a
+    /// later one to append to. No torn write explains a fault in it, but damage whose repair was cut short.
+    fn is_finished(&self) -> bool {
+        let (Some(current), Some(mark)) = (&self.current, &self.mark) else { return false };
+        let number = current.file.number;
+        let names_it = mark.position.segment == number && number < mark.floor;
+        names_it && (current.mark_fits || mark.witnesses.is_empty())
+    }
+
     /// Whether a mark that fits lies in the current segment, before what is read now, or at the very end
     /// of the one before. The mark is synced at rotation and written without a sync at the first commit
     /// behind it, so power loss within that commit leaves the one at the end.
@@ -314,13 +323,16 @@ impl Scan {
     }
 
     fn judge(&mut self, offset: u64, reason: Reason, against: Against) -> Result<Event<'static>> {
+        let is_finished = self.is_finished();
         let Some(current) = &mut self.current else { return Ok(self.stop()) };
         if self.options.live && current.place == Place::Last && against != Against::BelowMark {
             return Ok(self.finish(SegmentEnd::Live));
         }
         let place = current.place;
         let skip = self.options.skip_damaged;
-        let wanted = skip || decide::needs_search(place, against, &reason) || tells_of_entries(&reason);
+        // Asked for again where a repair was cut short, so that it is reported as it was then.
+        let wanted =
+            skip || is_finished || decide::needs_search(place, against, &reason) || tells_of_entries(&reason);
         let failed = |error| read_error(&*self.storage, &current.file, error);
         let (behind, entry_behind) = if wanted {
             let search = skip::search(&mut current.reader, offset + 1).map_err(failed)?;
@@ -448,7 +460,8 @@ impl Scan {
         }
         // Only the header may be at fault: then entries begin where they should. The reader stands
         // there already; it is looked at by searching from the byte behind offset 0.
-        let event = self.judge(0, reason, Against::Unmarked)?;
+        let against = if self.is_finished() { Against::BelowMark } else { Against::Unmarked };
+        let event = self.judge(0, reason, against)?;
         if let Event::Gap(gap, fault) = event {
             let first = layout::HEADER_BYTES as u64;
             let Some(current) = &mut self.current else { return Ok(self.stop()) };

@@ -1,6 +1,7 @@
 //! A long crash run: `cargo run --release -p wal-sim --example crash -- --states N --seed S`.
 //!
-//! Stops by itself after N distinct durable images (default a million; counted by a sketch of fixed size, about one
+//! First every call of one history of each kind goes wrong in every way. Then power is lost; this
+//! stops by itself after N distinct durable images (default a million; counted by a sketch of fixed size, about one
 //! part in a hundred off), on all cores, or at the first one that a log does not survive: then the schedule is printed
 //! and the exit code is 1. `--kind K` keeps to one kind of history,
 //! `--threads N` to so many cores, `--schedule FILE` replays what an earlier run printed.
@@ -11,13 +12,15 @@ mod common;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use common::driver::{Driver, Effort, Failure, narrate, replay};
+use common::faulty::every_call;
 use common::history::{History, KINDS};
 use common::totals::Totals;
-use wal_sim::{Defect, Schedule};
+use wal_sim::faults::CALLS;
+use wal_sim::{Call, Defect, Schedule};
 
 /// So many states of one history: then another is more worth.
 const STATES_OF_ONE: u64 = 20_000;
@@ -59,12 +62,17 @@ fn main() -> ExitCode {
         None => KINDS.to_vec(),
     };
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let threads = number("--threads", cores);
     println!("seed {seed}, {states} states wanted");
+    if let Err(what) = fail_calls(&kinds, seed, threads) {
+        println!("{what}");
+        return ExitCode::FAILURE;
+    }
     let (began, next, stop) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
     let sum = Sum { of_kind: vec![Totals::default(); kinds.len()], failures: Vec::new(), told_at_s: 0 };
     let sum = Mutex::new(sum);
     std::thread::scope(|scope| {
-        for _ in 0..number("--threads", cores) {
+        for _ in 0..threads {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let turn = next.fetch_add(1, Ordering::Relaxed);
@@ -107,6 +115,30 @@ fn main() -> ExitCode {
         println!("less than a fifth of the states are structural");
     }
     if sum.failures.is_empty() && !is_thin { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Has every call of one history of each kind go wrong, in every way, once and for good.
+fn fail_calls(kinds: &[&str], seed: u64, threads: u64) -> Result<(), String> {
+    let work: Vec<(&str, Call)> =
+        CALLS.into_iter().flat_map(|call| kinds.iter().map(move |kind| (*kind, call))).collect();
+    let (began, next, runs) = (Instant::now(), AtomicUsize::new(0), AtomicU64::new(0));
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((kind, call)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match every_call(&History::new(kind, seed), Defect::None, *call) {
+                        Ok(more) => _ = runs.fetch_add(more, Ordering::Relaxed),
+                        Err(what) => failures.lock().unwrap().push(what),
+                    }
+                }
+            });
+        }
+    });
+    let (runs, seconds) = (runs.into_inner(), began.elapsed().as_secs());
+    println!("{runs} histories in which one call failed, each in each way, in {seconds} s");
+    let failures = failures.into_inner().unwrap();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
 fn replay_file(path: &str) -> ExitCode {

@@ -1,6 +1,8 @@
 //! Calls that fail, fall short, or lie.
 
+use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 /// Kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +72,44 @@ pub struct Fault {
     pub for_good: bool,
     /// How it goes wrong.
     pub outcome: Outcome,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, nth, for_good, outcome } = self;
+        write!(f, "{call:?} {nth} {} ", if *for_good { "for-good" } else { "once" })?;
+        match outcome {
+            Outcome::Errno(errno) => write!(f, "errno {errno}"),
+            Outcome::Forget(errno) => write!(f, "forget {errno}"),
+            Outcome::Short(bytes) => write!(f, "short {bytes}"),
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let [call, nth, times, what, number] = *text.split_whitespace().collect::<Vec<_>>() else {
+                return None;
+            };
+            let call = CALLS.into_iter().find(|known| format!("{known:?}") == call)?;
+            let for_good = match times {
+                "once" => false,
+                "for-good" => true,
+                _ => return None,
+            };
+            let outcome = match what {
+                "errno" => Outcome::Errno(number.parse().ok()?),
+                "forget" => Outcome::Forget(number.parse().ok()?),
+                "short" => Outcome::Short(number.parse().ok()?),
+                _ => return None,
+            };
+            Some(Self { call, nth: nth.parse().ok()?, for_good, outcome })
+        };
+        parse().ok_or_else(|| format!("no fault: {text:?}"))
+    }
 }
 
 /// The rules, and how many calls there were.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::choice::Pick;
 use crate::disk::Disk;
+use crate::faults::Fault;
 
 /// One power loss, or one process that dies while the machine goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +28,15 @@ pub struct Crash {
 /// kill 5
 /// ```
 ///
+/// Before the crashes a line `fail Sync 3 once forget 5` has the third sync of the history go wrong.
+///
 /// Lines that begin with `#` are for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// The name and seed of the history, in one word or several.
     pub history: String,
+    /// Calls that go wrong in the history.
+    pub faults: Vec<Fault>,
     /// The crashes, first to last.
     pub crashes: Vec<Crash>,
 }
@@ -47,6 +52,9 @@ impl Crash {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "history {}", self.history)?;
+        for fault in &self.faults {
+            writeln!(f, "fail {fault}")?;
+        }
         for crash in &self.crashes {
             let Some(picks) = &crash.picks else {
                 writeln!(f, "kill {}", crash.at)?;
@@ -75,11 +83,13 @@ impl FromStr for Schedule {
                 history.trim().clone_into(&mut schedule.history);
             } else if let Some(crash) = line.strip_prefix("crash ") {
                 schedule.crashes.push(crash_of(crash).ok_or_else(|| format!("no crash: {line:?}"))?);
+            } else if let Some(fault) = line.strip_prefix("fail ") {
+                schedule.faults.push(fault.parse()?);
             } else if let Some(at) = line.strip_prefix("kill ") {
                 let at = at.trim().parse().map_err(|_| format!("no number of a call: {line:?}"))?;
                 schedule.crashes.push(Crash { at, picks: None });
             } else {
-                return Err(format!("a line begins with history, crash, kill or #: {line:?}"));
+                return Err(format!("a line begins with history, fail, crash, kill or #: {line:?}"));
             }
         }
         Ok(schedule)
@@ -102,21 +112,35 @@ fn crash_of(text: &str) -> Option<Crash> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::{Call, Outcome};
 
     #[test]
     fn a_schedule_reads_back_from_its_text() {
         let crash = Crash { at: 17, picks: Some(vec![Pick::State(0), Pick::Garbage, Pick::State(2)]) };
         let end = Crash { at: 3, picks: Some(Vec::new()) };
         let kill = Crash { at: 5, picks: None };
-        let schedule = Schedule { history: "mixed 42".to_owned(), crashes: vec![crash, end, kill] };
+        let fault = Fault { call: Call::Sync, nth: 3, for_good: false, outcome: Outcome::Forget(5) };
+        let good = Fault { call: Call::Read, nth: 1, for_good: true, outcome: Outcome::Short(7) };
+        let (history, faults) = ("mixed 42".to_owned(), vec![fault, good]);
+        let schedule = Schedule { history, faults, crashes: vec![crash, end, kill] };
         let text = schedule.to_string();
-        assert_eq!(text, "history mixed 42\ncrash 17 keep 0 g 2\ncrash 3 keep\nkill 5\n");
+        let fails = "fail Sync 3 once forget 5\nfail Read 1 for-good short 7\n";
+        assert_eq!(text, format!("history mixed 42\n{fails}crash 17 keep 0 g 2\ncrash 3 keep\nkill 5\n"));
         assert_eq!(format!("# lost\n\n  {text}").parse(), Ok(schedule));
     }
 
     #[test]
     fn what_is_no_schedule_is_refused() {
-        for bad in ["crash x keep", "crash 3", "crash 3 keep x", "smash 3", "kill", "kill x"] {
+        for bad in [
+            "crash x keep",
+            "crash 3",
+            "crash 3 keep x",
+            "smash 3",
+            "kill",
+            "kill x",
+            "fail Sync 3",
+            "fail x 3 once errno 5",
+        ] {
             assert!(bad.parse::<Schedule>().is_err(), "{bad}");
         }
     }

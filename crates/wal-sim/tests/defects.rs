@@ -5,7 +5,7 @@
 mod common;
 
 use common::driver::{Driver, Effort, from_env};
-use common::faulty::every_sync_fails;
+use common::faulty::all_calls_somehow;
 use common::history::{History, KINDS};
 use common::rotten::repair_survives;
 use wal_sim::Defect;
@@ -17,16 +17,16 @@ fn noticed(defect: Defect) -> Option<String> {
         return Some(what);
     }
     let seed = from_env("WAL_SIM_SEED", 1);
-    for round in 0..12 {
+    for round in 0..12_u32 {
         for kind in KINDS {
-            let history = History::new(kind, seed * 1000 + round);
+            let history = History::new(kind, seed * 1000 + u64::from(round));
             let effort = Effort { states_max: 400, depth: 2, ..Effort::short() };
-            let mut driver = Driver::new(effort, seed + round);
+            let mut driver = Driver::new(effort, seed + u64::from(round));
             driver.defect = defect;
             if let Err(failure) = driver.try_history(&history) {
                 return Some(failure.to_string());
             }
-            if let Err(what) = every_sync_fails(&history, defect, 4) {
+            if let Err(what) = all_calls_somehow(&history, defect, round as usize) {
                 return Some(what);
             }
         }

@@ -21,7 +21,11 @@ fn open(sim: &SimDisk, mode: RecoveryMode) -> wal_engine::Result<(Wal, RecoveryR
 }
 
 fn log(wal: &Wal, time_ms: i64) -> wal_engine::Result<()> {
-    let samples: Vec<Sample> = (0..8).map(|series| Sample::new(series, time_ms, 0.1)).collect();
+    log_many(wal, time_ms, 8)
+}
+
+fn log_many(wal: &Wal, time_ms: i64, count: u64) -> wal_engine::Result<()> {
+    let samples: Vec<Sample> = (0..count).map(|series| Sample::new(series, time_ms, 0.1)).collect();
     wal.log_samples(&samples).and_then(|at| wal.commit(at))
 }
 
@@ -86,4 +90,123 @@ fn what_an_earlier_process_moved_to_quarantine_stays_there() {
         assert_eq!(again.verdict, Verdict::Clean, "moment {at}");
         assert_eq!(again.stats.samples, report.stats.samples + 8, "moment {at}");
     }
+}
+
+/// The sync of a cut fails, and another process opens the log without a reboot: the cut shows, but the disk does
+/// not have it. What is acknowledged next must not lie behind a tail that power loss brings back.
+#[test]
+fn a_cut_whose_sync_failed_is_made_again() {
+    let sim = SimDisk::new(Disk::new());
+    let (wal, _) = open(&sim, RecoveryMode::PointInTime).unwrap();
+    log(&wal, 1).unwrap();
+    // Several sectors of one entry, so that the cut leaves some of them behind the new end.
+    log_many(&wal, 2, 100).unwrap();
+    wal.close().unwrap();
+    let name = segment_name(2);
+    let mut disk = sim.disk();
+    let mut bytes = disk.contents(&name).unwrap();
+    bytes[60] ^= 1;
+    disk.put(&name, &bytes);
+    let mut met = 0;
+    for nth in 1..20 {
+        let first = SimDisk::new(disk.clone());
+        first.fail(Fault { call: Call::Sync, nth, for_good: false, outcome: Outcome::Forget(5) });
+        met += u64::from(open(&first, RecoveryMode::PointInTime).is_err());
+        let next = SimDisk::new(first.disk());
+        let (wal, report) = open(&next, RecoveryMode::PointInTime).unwrap();
+        log(&wal, 100).unwrap();
+        drop(wal);
+        let after = SimDisk::new(next.disk().after_power_loss(&[]));
+        let (_, again) = open(&after, RecoveryMode::PointInTime).unwrap();
+        assert_eq!(again.stats.samples, report.stats.samples + 8, "sync {nth}");
+    }
+    assert!(3 <= met, "{met}");
+}
+
+/// A process dies between writing an intent and syncing it; the next reads it whole from the cache and finishes
+/// the truncation. Power loss within that must not find some of the changes, and no intent.
+#[test]
+fn an_intent_that_is_only_in_the_cache_is_made_durable_before_it_is_followed() {
+    let sim = SimDisk::new(Disk::new());
+    let (wal, _) = open(&sim, RecoveryMode::PointInTime).unwrap();
+    for time_ms in 1..=6 {
+        log(&wal, time_ms).unwrap();
+    }
+    let (all, left) = (6 * 8, 2 * 8);
+    let moments = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&moments);
+    sim.watch(Box::new(move |disk| kept.lock().unwrap().push(disk.clone())));
+    wal.truncate(6, |_| true).unwrap();
+    sim.unwatch();
+    let moments = moments.lock().unwrap().clone();
+    for (at, moment) in moments.iter().enumerate() {
+        for (later, second) in
+            moments_of_opening(moment.clone(), RecoveryMode::PointInTime).iter().enumerate()
+        {
+            // Names as they are, and whatever else is not durable lost; and the other way round.
+            for (names, others) in [(1, 0), (0, 1)] {
+                let picks = second.units().into_iter().map(|unit| match unit.kind {
+                    UnitKind::Name(_) => Pick::State(names),
+                    _ => Pick::State(others * (unit.states - 1)),
+                });
+                let after = SimDisk::new(second.after_power_loss(&picks.collect::<Vec<_>>()));
+                let (_, report) = open(&after, RecoveryMode::PointInTime).unwrap();
+                let samples = report.stats.samples;
+                assert!(samples == all || samples == left, "{samples} at {at}, then {later}");
+            }
+        }
+    }
+}
+
+/// A repair that steps over damage dies between changing the mark and putting the rewritten segment in place: the
+/// damage is damage still, and what lies behind it is not cut as a torn tail.
+#[test]
+fn damage_stays_damage_until_the_segment_is_rewritten() {
+    let sim = SimDisk::new(Disk::new());
+    let (wal, _) = open(&sim, RecoveryMode::PointInTime).unwrap();
+    for time_ms in 1..=2 {
+        log(&wal, time_ms).unwrap();
+    }
+    wal.close().unwrap();
+    let mut disk = sim.disk();
+    let mut bytes = disk.contents(&segment_name(1)).unwrap();
+    bytes[8..60].fill(0);
+    disk.put(&segment_name(1), &bytes);
+    for (at, moment) in moments_of_opening(disk, RecoveryMode::SkipDamaged).iter().enumerate() {
+        let after = SimDisk::new(moment.after_power_loss(&[]));
+        let (_, report) = open(&after, RecoveryMode::SkipDamaged).unwrap();
+        assert_eq!(report.stats.samples, 8, "moment {at}");
+    }
+}
+
+/// The mark's file is there and cannot be opened to write, for want of space: a repair must not cut below a mark
+/// that it leaves as it is, or the next open takes what was acknowledged since for damage.
+#[test]
+fn no_repair_goes_on_without_a_mark_that_is_there() {
+    let sim = SimDisk::new(Disk::new());
+    let (wal, _) = open(&sim, RecoveryMode::PointInTime).unwrap();
+    for time_ms in 1..=3 {
+        log(&wal, time_ms).unwrap();
+    }
+    wal.close().unwrap();
+    let mut disk = sim.disk();
+    let mut bytes = disk.contents(&segment_name(2)).unwrap();
+    bytes[60] ^= 1;
+    disk.put(&segment_name(2), &bytes);
+    let mut refused = 0;
+    for nth in 1..20 {
+        let sim = SimDisk::new(disk.clone());
+        sim.fail(Fault { call: Call::Open, nth, for_good: false, outcome: Outcome::Errno(28) });
+        let Ok((wal, report)) = open(&sim, RecoveryMode::PointInTime) else {
+            refused += 1;
+            continue;
+        };
+        if log(&wal, 100).is_ok() {
+            drop(wal);
+            sim.mend();
+            let (_, again) = open(&sim, RecoveryMode::PointInTime).unwrap();
+            assert_eq!(again.stats.samples, report.stats.samples + 8, "open {nth}");
+        }
+    }
+    assert_ne!(refused, 0);
 }

@@ -86,7 +86,7 @@ impl Driver {
 
     /// Tries a history: power loss at each of its moments.
     pub fn try_history(&mut self, history: &History) -> Outcome {
-        let schedule = Schedule { history: history.name.clone(), crashes: Vec::new() };
+        let schedule = Schedule { history: history.name.clone(), ..Schedule::default() };
         let moments = guarded(|| moments_of(history, self.defect))
             .map_err(|what| Box::new(Failure { schedule: schedule.clone(), what }))?;
         // What was seen of other histories has other entries or other options behind it.
@@ -102,7 +102,12 @@ impl Driver {
             self.try_moment(history, &schedule, at, moment, ways, enough)?;
             let mut schedule = schedule.clone();
             schedule.crashes.push(Crash { at, picks: None });
-            guarded(|| self.kill(history, moment)).map_err(|what| Box::new(Failure { schedule, what }))?;
+            let failed = |what| Box::new(Failure { schedule: schedule.clone(), what });
+            let moments = guarded(|| self.kill(history, moment)).map_err(failed)?;
+            for _ in 0..self.effort.nested_moments / 4 {
+                let at = self.rng.below(moments.len());
+                self.try_moment(history, &schedule, at, &moments[at], self.effort.nested, enough)?;
+            }
             if enough <= self.totals.states {
                 break;
             }
@@ -111,18 +116,16 @@ impl Driver {
     }
 
     /// The process dies and the machine does not: another goes on with what the cache shows, of which
-    /// nothing needs to be on the disk, and then the power fails.
-    fn kill(&mut self, history: &History, moment: &Moment) -> Result<(), String> {
+    /// nothing needs to be on the disk, and then the power fails. Returns the moments of the second.
+    fn kill(&mut self, history: &History, moment: &Moment) -> Result<Vec<Moment>, String> {
         let mut run = Run::new(moment.clone(), &history.options_at(1), self.defect);
-        run.open()?;
-        run.make_room();
         self.totals.killed += 1;
         self.totals.opened += 2;
-        run.go_on(&history.more(1))?;
-        let Moment { disk, promise } = run.moment();
-        let picks = all_or_none(&disk.units(), false);
-        let left = Moment { disk: disk.after_power_loss(&picks), promise };
-        reopen(left, history, 2, self.defect)
+        let end = live_on(&mut run, history)?;
+        let picks = all_or_none(&end.disk.units(), false);
+        let left = Moment { disk: end.disk.after_power_loss(&picks), promise: end.promise };
+        reopen(left, history, 2, self.defect)?;
+        Ok(run.take_moments())
     }
 
     fn try_moment(
@@ -202,12 +205,21 @@ fn all_or_none(units: &[Unit], all: bool) -> Vec<Pick> {
 }
 
 /// A panic is a failure like others, and has a schedule.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(format!("panicked: {}", text.unwrap_or_default()))
     })
+}
+
+/// A life of the log on a running machine, behind a process that died. Its end; all moments are recorded.
+fn live_on(run: &mut Run, history: &History) -> Result<Moment, String> {
+    run.record();
+    run.open()?;
+    run.make_room();
+    run.go_on(&history.more(1))?;
+    Ok(run.moment())
 }
 
 /// A life of the log on a disk where nothing is pending: opened and judged, opened again, gone on with.
@@ -254,6 +266,9 @@ pub fn moments_of(history: &History, defect: Defect) -> Result<Vec<Moment>, Stri
 /// all sides.
 pub fn replay(schedule: &Schedule, defect: Defect, tell: &mut dyn FnMut(String)) -> Result<(), String> {
     let history = History::named(&schedule.history).ok_or("no such history")?;
+    for fault in &schedule.faults {
+        super::faulty::once(&history, defect, *fault)?;
+    }
     history.ops.iter().for_each(|op| tell(format!("{op:?}")));
     let mut moments = guarded(|| moments_of(&history, defect))?;
     for (index, crash) in schedule.crashes.iter().enumerate() {
@@ -267,14 +282,10 @@ pub fn replay(schedule: &Schedule, defect: Defect, tell: &mut dyn FnMut(String))
         let left = Moment { disk: crash.leaves(&moment.disk), promise: moment.promise };
         left.disk.list().for_each(|(name, bytes)| tell(format!("file {name}, {bytes} bytes")));
         let mut run = Run::new(left, &history.options_at(depth), defect);
-        run.record();
         if crash.picks.is_none() {
-            guarded(|| {
-                run.open()?;
-                run.make_room();
-                run.go_on(&history.more(depth))
-            })?;
+            guarded(|| live_on(&mut run, &history))?;
         } else {
+            run.record();
             guarded(|| live(&mut run, &history, depth))?;
         }
         tell("the log opens and goes on".to_owned());

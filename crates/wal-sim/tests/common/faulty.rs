@@ -1,60 +1,95 @@
-//! Histories on a disk where calls go wrong: what was acknowledged stays true all the same.
+//! Histories on a disk where a call goes wrong: what was acknowledged stays true all the same, whoever asked
+//! hears of it, and the message helps.
 
+use wal_sim::faults::CALLS;
 use wal_sim::{Call, Defect, Fault, Outcome, Pick};
 
 use super::history::{History, Op};
-use super::run::{Moment, Run};
+use super::run::{BROKEN, Moment, Run, told};
 
-/// Runs the history once for each of its syncs (every `step`-th of them): that one fails, and the
-/// kernel forgets the pages.
-pub fn every_sync_fails(history: &History, defect: Defect, step: u64) -> Result<(), String> {
-    every_call_fails(history, defect, Call::Sync, Outcome::Forget(5), false, step).map(|_| ())
+/// EIO, ENOSPC, EDQUOT, EINTR, EMFILE, EROFS, EACCES.
+const ERRNOS: [i32; 7] = [5, 28, 122, 4, 24, 30, 13];
+
+/// The ways in which a call of this kind can go wrong.
+pub fn outcomes(call: Call) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = ERRNOS.into_iter().map(Outcome::Errno).collect();
+    match call {
+        // A kernel that fails a sync calls its pages clean; or it does not.
+        Call::Sync => outcomes.extend([5, 28, 122].map(Outcome::Forget)),
+        Call::Read | Call::Write => outcomes.extend([1, 511, 700].map(Outcome::Short)),
+        _ => {}
+    }
+    outcomes
 }
 
-/// Runs the history once for each call of a kind, which goes wrong; then the process dies, another
-/// opens the log on the running machine, goes on, and the power fails. Returns how many runs that were.
-pub fn every_call_fails(
-    history: &History,
-    defect: Defect,
-    call: Call,
-    outcome: Outcome,
-    for_good: bool,
-    step: u64,
-) -> Result<u64, String> {
+/// Runs the history once for each call of a kind, in each way in which it can go wrong, once and for good.
+/// Returns how many runs that were.
+pub fn every_call(history: &History, defect: Defect, call: Call) -> Result<u64, String> {
     let mut runs = 0;
-    for nth in (1..).step_by(usize::try_from(step).unwrap()) {
-        let fault = Fault { call, nth, for_good, outcome };
-        let told = |what: String| format!("{}: {fault:?}: {what}", history.name);
-        match once(history, defect, fault).map_err(told)? {
-            true => runs += 1,
-            false => break,
+    for outcome in outcomes(call) {
+        for for_good in [false, true] {
+            for nth in 1.. {
+                if !once(history, defect, Fault { call, nth, for_good, outcome })? {
+                    break;
+                }
+                runs += 1;
+            }
         }
     }
     Ok(runs)
 }
 
-/// Whether the fault was met at all.
-fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String> {
-    let mut run = Run::new(Moment { disk: history.disk(), ..Moment::default() }, &history.options, defect);
-    run.sim.fail(fault);
-    let mut went_wrong = run.open_or_refuse()?.is_some();
-    let first = run.sim.clone();
+/// The same with one way for each call, by turns: all of them come to their turn, not at every call.
+pub fn every_call_somehow(history: &History, defect: Defect, call: Call, turn: usize) -> Result<u64, String> {
+    let outcomes = outcomes(call);
+    let mut runs = 0;
+    for nth in 1.. {
+        let at = turn + usize::try_from(nth).unwrap();
+        let for_good = (at / outcomes.len()).is_multiple_of(2);
+        if !once(history, defect, Fault { call, nth, for_good, outcome: outcomes[at % outcomes.len()] })? {
+            break;
+        }
+        runs += 1;
+    }
+    Ok(runs)
+}
+
+/// Everything that can be tried of a history in the second way.
+pub fn all_calls_somehow(history: &History, defect: Defect, turn: usize) -> Result<u64, String> {
+    CALLS.into_iter().map(|call| every_call_somehow(history, defect, call, turn)).sum()
+}
+
+/// Runs a history in which one call goes wrong; whether it was met at all. Then the process dies, another
+/// opens the log on the running machine, goes on, and the power fails. An error is a schedule, and why.
+pub fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String> {
+    let mut met = true;
+    match super::driver::guarded(|| run(history, defect, fault).map(|was_met| met = was_met)) {
+        Ok(()) => Ok(met),
+        Err(what) => Err(format!("# {what}\nhistory {}\nfail {fault}\n", history.name)),
+    }
+}
+
+fn run(history: &History, defect: Defect, fault: Fault) -> Result<bool, String> {
+    let first = Moment { disk: history.disk(), ..Moment::default() };
+    let mut run = Run::new(first, &history.options, defect);
+    run.fail(fault);
+    if let Some(error) = run.open_or_refuse()? {
+        check_message(&error)?;
+    }
     for op in &history.ops {
         // What a truncation that failed left is known only when the log is opened again.
-        if !run.is_open() || (went_wrong && matches!(op, Op::Reopen | Op::Kill | Op::Truncate(_))) {
+        let lives_on = matches!(op, Op::Append(_) | Op::Commit);
+        if !run.is_open() || (run.has_met_fault() && !lives_on) {
             break;
         }
         // What is refused is no failure of the test; that no promise is broken by it is its matter.
-        match run.step(*op) {
-            Ok(()) => {}
-            Err(what) if what.starts_with(super::run::BROKEN) => return Err(what),
-            Err(_) => went_wrong = true,
-        }
-        if went_wrong && matches!(op, Op::Truncate(_)) {
-            break;
+        let done = if run.has_met_fault() { run.try_step(*op) } else { run.step(*op) };
+        match done {
+            Err(what) if what.contains(BROKEN) || !run.has_met_fault() => return Err(what),
+            _ => {}
         }
     }
-    let met = fault.nth <= first.count(fault.call);
+    let met = run.has_met_fault();
     // Power loss at this moment, and the other way: no power loss, another process.
     let moment = run.moment();
     for lost in [true, false] {
@@ -66,7 +101,9 @@ fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String>
         let mut after = Run::new(left, &history.options, defect);
         after.open().map_err(|what| format!("after power loss, all lost {lost}: {what}"))?;
     }
+    run.fail_no_more();
     run.kill_and_open().map_err(|what| format!("reopened without a reboot: {what}"))?;
+    run.make_room();
     run.go_on(&history.more(1))?;
     run.step(Op::Commit)?;
     let moment = run.moment();
@@ -74,4 +111,9 @@ fn once(history: &History, defect: Defect, fault: Fault) -> Result<bool, String>
     let mut after = Run::new(left, &history.options, defect);
     after.open().map_err(|what| format!("reopened without a reboot, gone on, power lost: {what}"))?;
     Ok(met)
+}
+
+fn check_message(error: &wal_engine::Error) -> Result<(), String> {
+    let text = told("open", error);
+    if text.starts_with(BROKEN) { Err(text) } else { Ok(()) }
 }

@@ -49,6 +49,10 @@ pub struct Run {
     /// A truncation was left half way; what it left is known when the log is opened again.
     unsettled: bool,
     saved_mark: Option<Vec<u8>>,
+    /// The call that is to go wrong, wherever in the history it comes.
+    fault: Option<Fault>,
+    /// It did, in a life before this one.
+    met_before_life: bool,
     /// The mode in which the log was opened.
     mode: RecoveryMode,
     /// Faults that were met before the log was opened.
@@ -69,6 +73,8 @@ impl Run {
             tolerant: false,
             unsettled: false,
             saved_mark: None,
+            fault: None,
+            met_before_life: false,
             mode: RecoveryMode::default(),
             met_before: 0,
         }
@@ -139,7 +145,8 @@ impl Run {
         {
             let mut promise = self.promise();
             promise.oracle = Oracle::exactly(found.0);
-            promise.damaged = false;
+            // What was not repaired for want of space is found again.
+            promise.damaged &= report.pending;
         }
         self.judge_outside()?;
         self.wal = Some(wal);
@@ -263,6 +270,10 @@ impl Run {
     }
 
     fn rot(&mut self, nth: u16, rot: Rot) -> Result<(), String> {
+        // What closing could not make durable would not be told from a torn write.
+        if self.has_met_fault() {
+            return Ok(());
+        }
         let mut disk = self.sim.disk();
         let touched = super::rot::damage(&mut disk, nth, rot);
         let entries = self.promise().oracle.entries().to_vec();
@@ -280,10 +291,32 @@ impl Run {
         Ok(())
     }
 
+    /// Has a call go wrong, counted over all lives that the history has.
+    pub fn fail(&mut self, fault: Fault) {
+        self.sim.fail(fault);
+        self.fault = Some(fault);
+    }
+
+    pub fn fail_no_more(&mut self) {
+        self.fault = None;
+    }
+
+    pub fn has_met_fault(&self) -> bool {
+        self.fault.is_some_and(|fault| fault.nth <= self.sim.count(fault.call)) || self.met_before_life
+    }
+
     /// Another machine has the disk now.
     fn start_on(&mut self, disk: Disk) {
         self.sim.switch_off();
-        self.sim = SimDisk::new(disk);
+        let old = std::mem::replace(&mut self.sim, SimDisk::new(disk));
+        if let Some(fault) = &mut self.fault {
+            let count = old.count(fault.call);
+            self.met_before_life |= fault.nth <= count;
+            fault.nth = fault.nth.saturating_sub(count);
+            if fault.nth != 0 {
+                self.sim.fail(*fault);
+            }
+        }
         if !self.moments.lock().unwrap().is_empty() {
             self.record();
         }
@@ -386,7 +419,8 @@ impl Run {
         old.dedup();
         // Every part of them, the whole last; where calls do not fail, the whole only.
         let whole = (1_u32 << old.len().min(PARTS_MAX)) - 1;
-        let parts = if self.tolerant { 1..whole + 1 } else { whole..whole + 1 };
+        let may_fail = self.tolerant || self.fault.is_some();
+        let parts = if may_fail { 1..whole + 1 } else { whole..whole + 1 };
         let changes: Vec<_> = parts
             .map(|part| {
                 let (entries, segments, old) = (&entries, &segments, &old);
@@ -404,9 +438,7 @@ impl Run {
         self.promise().oracle.may_become_one_of(&changes);
         let had_reserve = self.sim.disk().contents("reserve").is_some();
         match self.wal().truncate(mint_ms, keep) {
-            Ok(report) if report.segments_deferred == 0 && !self.tolerant => {
-                self.promise().oracle.has_become()
-            }
+            Ok(report) if report.segments_deferred == 0 && !may_fail => self.promise().oracle.has_become(),
             Ok(_) => self.unsettled = true,
             Err(error) => {
                 self.unsettled = true;
@@ -425,7 +457,7 @@ impl Run {
 const PARTS_MAX: usize = 6;
 
 /// An error of the log as text, if it says what people need: where, and what to do next.
-fn told(action: &str, error: &wal_engine::Error) -> String {
+pub fn told(action: &str, error: &wal_engine::Error) -> String {
     let text = error.to_string();
     let is_helpful = text.contains("; next: ") && (text.contains('/') || error.kind() != ErrorKind::Io);
     let broken = if is_helpful { String::new() } else { format!("{BROKEN}: names no path or next step: ") };
@@ -444,6 +476,7 @@ fn open_with(
 /// errs on the side of damage. Nothing durable is lost by that.
 fn is_unmarked_hole(report: &RecoveryReport) -> bool {
     let Some(fault) = report.fault else { return false };
-    let marked = matches!(report.mark, MarkStatus::Fits(_));
+    // A repair of it that was cut short left its mark at the fault.
+    let marked = matches!(report.mark, MarkStatus::Fits(at) if at != fault.at);
     matches!(fault.reason, Reason::Entry(_)) && fault.entry_behind.is_some() && !marked
 }
