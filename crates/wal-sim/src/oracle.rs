@@ -80,6 +80,13 @@ impl<T: Clone + PartialEq + Debug> Oracle<T> {
         self.stories.drain(..self.stories.len().saturating_sub(self.complete));
     }
 
+    /// These entries came back, and are what the log holds now; nothing more of them is durable than was.
+    pub fn came_back(&mut self, entries: Vec<T>) {
+        let durable = self.stories.iter().map(|story| story.durable).min().unwrap_or(0);
+        self.stories = vec![Story { durable: durable.min(entries.len()), entries }];
+        self.complete = 1;
+    }
+
     /// All entries, of the last of the stories.
     #[must_use]
     pub fn entries(&self) -> &[T] {

@@ -144,7 +144,11 @@ impl Run {
         }
         {
             let mut promise = self.promise();
-            promise.oracle = Oracle::exactly(found.0);
+            // Where the disk is full, what shows may not be written again yet.
+            match report.pending {
+                true => promise.oracle.came_back(found.0),
+                false => promise.oracle = Oracle::exactly(found.0),
+            }
             // What was not repaired for want of space is found again.
             promise.damaged &= report.pending;
         }
