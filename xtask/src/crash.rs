@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::cmd::{self, Answer};
 use crate::crash_stage::{self, Home};
-use crate::{Outcome, Repo, crash_inject, crash_kill, crash_kill_at};
+use crate::{Outcome, Repo, crash_inject, crash_kill, crash_kill_at, crash_short};
 
 /// What was asked for on the command line.
 pub(crate) struct Plan {
@@ -29,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) histories: usize,
     kills: bool,
     errors: bool,
+    /// Logs read so far, each of which was held against what is known of it.
+    read: AtomicUsize,
+    /// Syncs that failed, each of which had nothing acknowledged behind it.
+    pub(crate) failed_syncs: AtomicUsize,
 }
 
 const HELP: &str = "crash [kills|errors] [--long] [--seed S] [--histories N] [--stage NAME]";
@@ -50,7 +54,13 @@ impl Plan {
             histories: 0,
             kills: false,
             errors: false,
+            read: AtomicUsize::new(0),
+            failed_syncs: AtomicUsize::new(0),
         }
+    }
+
+    fn logs_read(&self) -> usize {
+        self.read.load(Ordering::Relaxed)
     }
 }
 
@@ -66,9 +76,11 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     if plan.kills {
         println!("    seed {}", plan.seed);
     }
+    let before = plan.logs_read();
     if plan.kills && plan.stage.is_none() {
         problems.extend(kills(&plan).err());
     }
+    let random = plan.logs_read() - before;
     cmd::need("strace", "--version", "apt-get install strace")?;
     let mut stages = Vec::new();
     for stage in crash_stage::stages(&plan)? {
@@ -78,11 +90,26 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
         let watched = Home::new(plan.memory.join("watched")).watch(&plan, &stage)?;
         stages.push((stage, watched));
     }
+    let before = plan.logs_read();
     if plan.kills {
         problems.extend(crash_kill_at::run(&plan, &stages).err());
+        // The first of these ends the run with an error, so a run that comes here has none.
+        if problems.is_empty() {
+            let logs = random + plan.logs_read() - before;
+            println!("    kills: {logs} logs judged: lost 0, invented 0, reordered 0, panicked 0");
+        }
     }
+    let (before, problems_before) = (plan.logs_read(), problems.len());
     if plan.errors {
         problems.extend(crash_inject::run(&plan, &stages).err());
+        problems.extend(crash_short::run(&plan, &stages).err());
+        if problems.len() == problems_before {
+            let (logs, syncs) = (plan.logs_read() - before, plan.failed_syncs.load(Ordering::Relaxed));
+            println!(
+                "    errors: {logs} logs judged: lost 0, invented 0, reordered 0, panicked 0; \
+                 {syncs} failed syncs of segments and directories: acknowledged after a failed sync 0"
+            );
+        }
     }
     for dir in [&plan.scratch, &plan.memory].into_iter().filter(|dir| problems.is_empty() && dir.exists()) {
         std::fs::remove_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -217,6 +244,7 @@ pub(crate) fn watched<T>(child: u32, work: impl FnOnce() -> Result<T, String>) -
 /// What `wal dump` prints. A torn log is read up to its tear; anything worse is a failure.
 pub(crate) fn dump(plan: &Plan, dir: &Path) -> Result<String, String> {
     let Answer { code, stdout, stderr } = answer(Command::new(&plan.tool).arg("dump").arg(dir))?;
+    plan.read.fetch_add(1, Ordering::Relaxed);
     if code == 0 {
         return Ok(stdout);
     }

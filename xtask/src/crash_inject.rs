@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::Outcome;
@@ -112,25 +113,22 @@ fn attempt(plan: &Plan, home: &Home, case: &Case<'_>) -> Result<(bool, bool), St
     let failed = calls.iter().any(Call::failed);
     let acked = crash_oracle::acked(&answer.stdout);
     let log = home.log(stage).to_string_lossy().into_owned();
-    judge(&answer, injection, &home.path().to_string_lossy(), stage.ends, failed)?;
-    if answer.code == 0 && acked != stage.lines() {
-        return Err("it exits with 0 and has not acknowledged everything".to_owned());
-    }
-    silent_after_failed_sync(&calls, &log)?;
+    judge(&answer, injection.errno(), &home.path().to_string_lossy(), stage.ends, failed)?;
+    home.all_done(plan, stage, &answer)?;
+    let syncs = silent_after_failed_sync(&calls, &log)?;
+    plan.failed_syncs.fetch_add(syncs, Ordering::Relaxed);
     home.settle(plan, stage, acked, &mut stage.oracle.clone())?;
     Ok((failed, answer.code == IO_ERROR))
 }
 
 /// The contract of the tool's end: it says what and where, and says yes only when all is done.
-fn judge(answer: &Answer, injection: &Injection, home: &str, ends: i32, failed: bool) -> Outcome {
+pub(crate) fn judge(answer: &Answer, errno: &str, home: &str, ends: i32, failed: bool) -> Outcome {
     let said = answer.stderr.trim();
     match answer.code {
         _ if said.contains("panicked") => Err(format!("it panics: {said}")),
         code if code == ends => Ok(()),
         IO_ERROR if !failed => Err(format!("nothing failed, and it exits with 3: {said}")),
-        IO_ERROR if injection.errno() == "EINTR" => {
-            Err(format!("a call that was only interrupted ends it: {said}"))
-        }
+        IO_ERROR if errno == "EINTR" => Err(format!("a call that was only interrupted ends it: {said}")),
         IO_ERROR if !said.contains(home) || !said.contains("next:") => {
             Err(format!("its message names no file or no next step: {said}"))
         }
@@ -139,8 +137,10 @@ fn judge(answer: &Answer, injection: &Injection, home: &str, ends: i32, failed: 
     }
 }
 
-/// After a failed sync of a segment or of a directory nothing is acknowledged, and none is asked for again.
-fn silent_after_failed_sync(calls: &[Call], log: &str) -> Outcome {
+/// After a failed sync of a segment or of a directory nothing is acknowledged, and none is asked for again: how
+/// many such syncs there were.
+fn silent_after_failed_sync(calls: &[Call], log: &str) -> Result<usize, String> {
+    let mut syncs = 0;
     let quarantine = format!("{log}/quarantine");
     for bad in calls.iter().filter(|call| call.failed() && call.is_sync()) {
         let Some(file) = bad.file() else { continue };
@@ -149,6 +149,7 @@ fn silent_after_failed_sync(calls: &[Call], log: &str) -> Outcome {
         if bad.text.contains("EINTR") || !of_the_log {
             continue;
         }
+        syncs += 1;
         for later in calls.iter().filter(|call| bad.ended < call.began) {
             if later.is_ack() {
                 return Err(format!("{} after the sync of {file} failed", later.text));
@@ -158,14 +159,14 @@ fn silent_after_failed_sync(calls: &[Call], log: &str) -> Outcome {
             }
         }
     }
-    Ok(())
+    Ok(syncs)
 }
 
 /// Without `--long`, of the errors of one index every so manyth is tried. Fewer than the errors of nearly every
 /// call, once and for good counted apart, so that no index is left out.
 const STEP: usize = 5;
 /// The exit code of an I/O error.
-const IO_ERROR: i32 = 3;
+pub(crate) const IO_ERROR: i32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -195,11 +196,9 @@ mod tests {
 
     #[test]
     fn only_the_end_of_the_stage_or_an_error_with_its_file_passes() {
-        let of =
-            |errno| Injection { call: "fsync", index: 1, fault: Fault::Errno { errno, for_good: false } };
         let end = |code, stderr: &str, errno, failed| {
             let answer = Answer { code, stdout: String::new(), stderr: stderr.to_owned() };
-            judge(&answer, &of(errno), "/b", 0, failed).is_ok()
+            judge(&answer, errno, "/b", 0, failed).is_ok()
         };
         let said = "wal: /b/log/000001: cannot sync\n  next: reopen";
         assert!(end(0, "", "EIO", true) && end(3, said, "EIO", true));

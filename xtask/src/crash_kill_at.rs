@@ -19,7 +19,7 @@ const LIVES_MORE_MAX: u64 = 2;
 const READING: [&str; 2] = ["pread64", "getdents64"];
 
 /// What a life does.
-const KINDS: [&str; 4] = ["import", "truncate", "repair", "quarantine"];
+const KINDS: [&str; 6] = ["import", "truncate", "repair", "quarantine", "backup", "salvage"];
 
 /// Where a history is killed first.
 struct Point<'a> {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::cmd::Answer;
+use crate::cmd::{self, Answer};
 use crate::crash::{self, Plan};
 use crate::crash_oracle::{self, Oracle};
 use crate::crash_strace::{self, Call, Injection};
-use crate::{Outcome, golden};
+use crate::{Outcome, golden, ndjson};
 
 /// Small segments and few lines between syncs: every step of the writer in as few calls as possible.
 pub(crate) const IMPORT: [&str; 6] = ["import", "--segment-size", "256", "--sync-every", "5", "--ack"];
@@ -41,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) oracle: Oracle,
     /// Bytes that a repair cuts, each piece of which must be in quarantine afterwards.
     cut: Vec<Vec<u8>>,
+    /// Whether it makes a second log, which must hold the same.
+    copies: bool,
 }
 
 impl Stage {
@@ -115,18 +117,65 @@ impl Home {
         input: &str,
     ) -> Result<Answer, String> {
         let fail = |e: std::io::Error| format!("{}: {e}", self.0.display());
+        command.stdout(File::create(self.stdout()).map_err(fail)?);
+        let ended = self.end(plan, command, words, input)?;
+        let stdout = fs::read_to_string(self.stdout()).map_err(fail)?;
+        Ok(Answer { stdout, ..ended })
+    }
+
+    /// The same as `start`, with standard output into a pipe: a limit to the size of files is none for a pipe.
+    pub(crate) fn start_piped(
+        &self,
+        plan: &Plan,
+        stage: &Stage,
+        mut command: Command,
+    ) -> Result<Answer, String> {
+        command.stdout(Stdio::piped());
+        self.end(plan, command, self.words(stage, &stage.args), &stage.input)
+    }
+
+    fn end(
+        &self,
+        plan: &Plan,
+        mut command: Command,
+        words: Vec<OsString>,
+        input: &str,
+    ) -> Result<Answer, String> {
+        let fail = |e: std::io::Error| format!("{}: {e}", self.0.display());
         command.arg(&plan.tool).args(words);
         fs::write(self.0.join("input"), input).map_err(fail)?;
-        command.stdin(File::open(self.0.join("input")).map_err(fail)?);
-        command.stdout(File::create(self.stdout()).map_err(fail)?).stderr(Stdio::piped());
+        command.stdin(File::open(self.0.join("input")).map_err(fail)?).stderr(Stdio::piped());
         let began = Instant::now();
-        let done = command.output().map_err(|e| format!("strace does not start: {e}"))?;
-        let stdout = fs::read_to_string(self.stdout()).map_err(fail)?;
-        let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+        let done = command.output().map_err(|e| format!("`{}` does not start: {e}", cmd::line(&command)))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&done.stdout), text(&done.stderr));
         if crash::TIME_MAX <= began.elapsed() {
             return Err(format!("it does not end by itself: {}", stderr.trim()));
         }
         Ok(Answer { code: done.status.code().unwrap_or(KILLED), stdout, stderr })
+    }
+
+    /// A tool that exits with 0 has done all: every line is acknowledged, and a copy holds what the log does.
+    pub(crate) fn all_done(&self, plan: &Plan, stage: &Stage, answer: &Answer) -> Outcome {
+        if answer.code != 0 {
+            return Ok(());
+        }
+        if crash_oracle::acked(&answer.stdout) != stage.lines() {
+            return Err("it exits with 0 and has not acknowledged everything".to_owned());
+        }
+        let mut copied = stage.oracle.clone();
+        if stage.copies {
+            copied.lost.extend(unread(&answer.stderr, &crash::dump(plan, &self.log(stage))?)?);
+        }
+        self.copy_is_whole(plan, stage, "new", &copied)
+    }
+
+    fn copy_is_whole(&self, plan: &Plan, stage: &Stage, name: &str, oracle: &Oracle) -> Outcome {
+        if !stage.copies {
+            return Ok(());
+        }
+        let mut copied = oracle.clone();
+        copied.read(&crash::dump(plan, &self.work().join(name))?).map_err(|why| format!("the copy: {why}"))
     }
 
     /// What the stage runs once more, if anything, and the room that it needs.
@@ -163,6 +212,7 @@ impl Home {
             if done.code != 0 {
                 return Err(format!("done again, it ends with {}: {}", done.code, done.stderr.trim()));
             }
+            self.copy_is_whole(plan, stage, "newer", oracle)?;
         }
         self.read_back(plan, stage, acked, oracle)?;
         let log = self.log(stage);
@@ -245,6 +295,24 @@ fn names_are_synced(calls: &[Call], work: &str) -> Outcome {
     Ok(())
 }
 
+/// The entries of a log that a salvage names as missing, because a segment could not be read from there on.
+fn unread(said: &str, dump: &str) -> Result<Vec<u64>, String> {
+    let mut missing = Vec::new();
+    for line in said.lines().filter(|line| line.contains("missing: ") && line.contains("cannot read")) {
+        let place = line.split_once(": offset ").and_then(|(path, rest)| {
+            let segment: u64 = path.rsplit('/').next()?.parse().ok()?;
+            Some((segment, rest.split(':').next()?.parse::<u64>().ok()?))
+        });
+        let (segment, offset) = place.ok_or_else(|| format!("no place: {line}"))?;
+        // Nothing else is in the log at that time, so an entry's number is its line.
+        for (number, entry) in (1..).zip(ndjson::parse(dump)?) {
+            let behind = entry["offset"].as_u64().is_some_and(|at| offset <= at);
+            missing.extend((entry["segment"] == segment && behind).then_some(number));
+        }
+    }
+    Ok(missing)
+}
+
 /// Makes the states that the stages begin with, and the stages.
 pub(crate) fn stages(plan: &Plan) -> Result<Vec<Stage>, String> {
     let home = plan.memory.join("states");
@@ -263,6 +331,7 @@ pub(crate) fn stages(plan: &Plan) -> Result<Vec<Stage>, String> {
         ends: 0,
         oracle: oracle.clone(),
         cut: Vec::new(),
+        copies: false,
     };
     let mut oracle = Oracle { life: 1, fed: LINES, ..Oracle::default() };
     let mut stages = Vec::new();
@@ -286,6 +355,14 @@ pub(crate) fn stages(plan: &Plan) -> Result<Vec<Stage>, String> {
     let tolerate = vec!["repair", "--apply", "--mode", "tolerate-torn-tail", "LOG"];
     let mended = plain("repair, tolerate-torn-tail", Some(&torn), tolerate.clone(), &oracle);
     stages.push(Stage { again: Some(tolerate), cut: vec![TEAR.to_vec()], ..mended });
+
+    for (name, before, args, again) in [
+        ("backup", &one, ["backup", "LOG", "NEW"], ["backup", "LOG", "NEWER"]),
+        ("salvage", &torn, ["salvage", "LOG", "NEW"], ["salvage", "LOG", "NEWER"]),
+    ] {
+        let stage = plain(name, Some(before), args.to_vec(), &oracle);
+        stages.push(Stage { again: Some(again.to_vec()), copies: true, ..stage });
+    }
 
     golden::copy(&one, &two)?;
     append(plan, &two, LINES, &mut oracle)?;
@@ -433,7 +510,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 /// More segments than any stage makes.
 const NUMBERS_MAX: u64 = 24;
 /// What a process without an exit code answers.
-const KILLED: i32 = 137;
+pub(crate) const KILLED: i32 = 137;
 
 #[cfg(test)]
 mod tests {
@@ -450,6 +527,17 @@ mod tests {
         assert!(!check(format!("{made}{below}{acked}")) && !check(format!("{made}{above}{acked}")));
         assert!(!check(format!("{above}{made}{below}{acked}")), "synced before it is there");
         assert!(!check(format!("{made}{above}{acked}{below}")), "synced too late");
+    }
+
+    #[test]
+    fn only_what_a_salvage_names_as_unread_may_be_missing() {
+        let dump =
+            "{\"segment\":1,\"offset\":8}\n{\"segment\":2,\"offset\":8}\n{\"segment\":2,\"offset\":60}\n";
+        let said = |rest: &str| unread(&format!("wal: missing: /b/log/000002: offset {rest}"), dump);
+        assert_eq!(said("60: cannot read it"), Ok(vec![3]));
+        assert_eq!(said("0: cannot read it"), Ok(vec![2, 3]));
+        assert_eq!(said("60: 4 bytes are left"), Ok(vec![]));
+        assert!(said("no number: cannot read it").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A call, the errors it may answer with, and what else is left to say about it.
-pub(crate) const CALLS: [(&str, &[&str]); 15] = [
+pub(crate) const CALLS: [(&str, &[&str]); 16] = [
     ("fdatasync", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"]),
     ("fsync", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"]),
     ("pwrite64", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"]),
@@ -17,6 +17,7 @@ pub(crate) const CALLS: [(&str, &[&str]); 15] = [
     ("rename", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES"]),
     ("renameat", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES"]),
     ("renameat2", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES"]),
+    ("linkat", &["EIO", "ENOSPC", "EXDEV", "EPERM", "EMLINK"]),
     ("unlink", &["EIO", "EROFS", "EACCES"]),
     ("unlinkat", &["EIO", "EROFS", "EACCES"]),
     ("mkdir", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES"]),

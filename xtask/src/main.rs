@@ -15,6 +15,7 @@ mod crash_inject;
 mod crash_kill;
 mod crash_kill_at;
 mod crash_oracle;
+mod crash_short;
 mod crash_stage;
 mod crash_strace;
 mod crates;
