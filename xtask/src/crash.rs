@@ -11,8 +11,8 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::cmd::{self, Answer};
-use crate::crash_stage::{self, Home};
-use crate::{Outcome, Repo, crash_inject, crash_kill, crash_kill_at, crash_short};
+use crate::crash_home::Home;
+use crate::{Outcome, Repo, crash_inject, crash_kill, crash_kill_at, crash_short, crash_stage};
 
 /// What was asked for on the command line.
 pub(crate) struct Plan {

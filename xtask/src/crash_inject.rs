@@ -10,8 +10,9 @@ use std::time::Instant;
 use crate::Outcome;
 use crate::cmd::Answer;
 use crate::crash::{self, Plan};
+use crate::crash_home::{Home, Watched};
 use crate::crash_oracle;
-use crate::crash_stage::{Home, Stage, Watched, is_segment};
+use crate::crash_stage::{Stage, is_segment};
 use crate::crash_strace::{self, CALLS, Call, Fault, Injection};
 
 /// One try.

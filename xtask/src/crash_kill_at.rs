@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use crate::Outcome;
 use crate::crash::{self, Plan, Random};
+use crate::crash_home::{Home, Watched};
 use crate::crash_oracle::{self, Oracle};
-use crate::crash_stage::{Home, IMPORT, LINES, Stage, Watched};
+use crate::crash_stage::{IMPORT, LINES, Stage};
 use crate::crash_strace::{self, CALLS, Fault, Injection};
 
 /// Lives with a random kill behind the one that is killed where the history says.

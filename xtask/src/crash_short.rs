@@ -11,9 +11,10 @@ use std::time::Instant;
 use crate::Outcome;
 use crate::cmd;
 use crate::crash::{self, Plan};
+use crate::crash_home::{Home, KILLED, Watched};
 use crate::crash_inject;
 use crate::crash_oracle;
-use crate::crash_stage::{Home, KILLED, Stage, Watched};
+use crate::crash_stage::Stage;
 
 /// What is preloaded. Strace cannot do this: what it answers in place of a call is a lie, for nothing is
 /// written. The tool reaches the kernel through the C library, so a library before that can ask for less.

@@ -11,6 +11,7 @@ mod cmd;
 mod commands;
 mod coverage;
 mod crash;
+mod crash_home;
 mod crash_inject;
 mod crash_kill;
 mod crash_kill_at;
