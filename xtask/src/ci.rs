@@ -63,7 +63,11 @@ pub(crate) fn doc(repo: &Repo, _: &[String]) -> Outcome {
 
 /// Unit, integration and documentation tests, recorded regressions included.
 pub(crate) fn test(repo: &Repo, args: &[String]) -> Outcome {
-    cmd::run(cmd::cargo(&repo.root).args(["test", "--workspace", "--all-features", "--locked"]).args(args))
+    cmd::run(
+        cmd::cargo(&repo.root)
+            .args(["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"])
+            .args(args),
+    )
 }
 
 /// The README's first command, built as a user would build it, in an empty directory.
