@@ -138,16 +138,12 @@ fn try_mode(disk: &Disk, settings: u8, mode: RecoveryMode) -> Result<Opened, Err
     let left = sim.disk().after_power_loss(&[]);
     kept_what_it_cut(disk, &left, &report);
     let kept: Vec<Entry> = entries.iter().map(|(_, entry)| entry.clone()).collect();
-    let is_last_number = wal.end().segment == u64::MAX;
     // The process dies: another finds nothing to do, on the running machine and after power loss.
     drop(wal);
-    // A log that was to go on in the segment with the last number of all is refused from then on.
-    if !is_last_number {
-        drop(again(&SimDisk::new(sim.disk()), &options, &kept));
-        let sim = SimDisk::new(left);
-        let wal = again(&sim, &options, &kept);
-        go_on(&sim, wal, &options, kept, settings);
-    }
+    drop(again(&SimDisk::new(sim.disk()), &options, &kept));
+    let sim = SimDisk::new(left);
+    let wal = again(&sim, &options, &kept);
+    go_on(&sim, wal, &options, kept, settings);
     Ok(Opened { entries, verdict })
 }
 
@@ -196,7 +192,7 @@ fn go_on(sim: &SimDisk, wal: Wal, options: &WalOptions, mut kept: Vec<Entry>, se
         // Nothing else can go wrong on a disk that works.
         return assert_eq!(error.kind(), ErrorKind::NumbersExhausted, "{error}");
     }
-    if settings & TRUNCATES != 0 && wal.end().segment != u64::MAX {
+    if settings & TRUNCATES != 0 {
         let last = wal.end().segment;
         let report = wal.truncate(i64::MAX, |series| series.0 % 2 == 0);
         let report = report.unwrap_or_else(|error| panic!("cannot truncate: {error}"));
@@ -207,9 +203,6 @@ fn go_on(sim: &SimDisk, wal: Wal, options: &WalOptions, mut kept: Vec<Entry>, se
         assert_eq!(report.verdict, Verdict::Clean);
         assert_eq!(wal.end().segment, last, "truncation moves the end");
         assert_eq!(entries.last().map(|(_, entry)| entry), kept.last(), "the active segment stays");
-        return;
-    }
-    if wal.end().segment == u64::MAX {
         return;
     }
     drop(wal);

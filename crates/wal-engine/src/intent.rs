@@ -64,7 +64,8 @@ pub fn encode(steps: &[IntentStep]) -> Vec<u8> {
     bytes
 }
 
-/// Reads an intent; `None` when it is absent or not whole. Never panics on any bytes.
+/// Reads an intent; `None` when it is absent, not whole, or names a number twice, as none that we wrote does:
+/// what it then means would depend on the order of its steps. Never panics on any bytes.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<Vec<IntentStep>> {
     let rest = bytes.strip_prefix(&MAGIC)?;
@@ -82,11 +83,21 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<IntentStep>> {
         let b = u64::from_be_bytes(*b.first_chunk::<8>()?);
         steps.push(match code {
             1 => IntentStep::Replace { number: a },
-            2 => IntentStep::Remove { first: a, last: b },
+            2 if a <= b => IntentStep::Remove { first: a, last: b },
             _ => return None,
         });
     }
-    Some(steps)
+    names_no_number_twice(&steps).then_some(steps)
+}
+
+fn names_no_number_twice(steps: &[IntentStep]) -> bool {
+    let range = |step: &IntentStep| match *step {
+        IntentStep::Replace { number } => (number, number),
+        IntentStep::Remove { first, last } => (first, last),
+    };
+    let mut ranges: Vec<(u64, u64)> = steps.iter().map(range).collect();
+    ranges.sort_unstable();
+    ranges.iter().zip(ranges.iter().skip(1)).all(|((_, last), (first, _))| last < first)
 }
 
 /// Reads the intent of a log, without changing anything. No steps mean that none is pending.
@@ -212,6 +223,29 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(decode(&flipped), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_intent_that_names_a_number_twice_is_not_whole() {
+        use IntentStep::{Remove, Replace};
+        let number = 2;
+        let refused: [&[IntentStep]; 6] = [
+            &[Replace { number }, Remove { first: 1, last: 3 }],
+            &[Remove { first: 2, last: 2 }, Replace { number }],
+            &[Replace { number }, Replace { number: 7 }, Replace { number }],
+            &[Remove { first: 5, last: 9 }, Remove { first: 1, last: 5 }],
+            &[Remove { first: 1, last: u64::MAX }, Remove { first: u64::MAX, last: u64::MAX }],
+            &[Remove { first: 3, last: 2 }],
+        ];
+        for steps in refused {
+            assert_eq!(decode(&encode(steps)), None, "{steps:?}");
+        }
+        let last = u64::MAX;
+        for steps in
+            [&STEPS[..], &[Remove { first: 3, last }, Replace { number }, Remove { first: 0, last: 1 }]]
+        {
+            assert_eq!(decode(&encode(steps)).as_deref(), Some(steps));
         }
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
         if *end < header_bytes || (Some(file.number) == cut_number && is_header_fault(reading)) {
             // No header, no entries: nothing of it stays.
             match len {
-                0 => plan.empty = Some(target),
+                0 => plan.empty.push(target),
                 _ => plan.moves.push(target),
             }
             continue;
@@ -160,7 +160,7 @@ fn place_in_parts(parts: &[Range<u64>], offset: u64) -> u64 {
     layout::HEADER_BYTES as u64 + before.sum::<u64>()
 }
 
-/// What lies between the gaps of a segment, from behind the header to its end.
+/// What lies between the gaps of a segment, from behind the header, or the gap in its place, to its end.
 fn parts_between(gaps: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut from = layout::HEADER_BYTES as u64;
@@ -168,7 +168,9 @@ fn parts_between(gaps: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
         if from < gap.start {
             parts.push(from..gap.start);
         }
-        from = from.max(gap.end);
+        // Without its header a file may go on with an entry that begins where the header should have been.
+        let is_of_header = gap.start < layout::HEADER_BYTES as u64;
+        from = if is_of_header { gap.end } else { from.max(gap.end) };
     }
     if from < end {
         parts.push(from..end);

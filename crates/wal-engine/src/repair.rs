@@ -36,8 +36,8 @@ pub(crate) struct RepairPlan {
     pub(crate) cut: Option<(Target, u64, bool)>,
     /// Segments written anew with only these parts of them, and whether the original is yet to be kept.
     pub(crate) rewrites: Vec<(Target, Vec<Range<u64>>, bool)>,
-    /// A file without a byte, that a crash left behind.
-    pub(crate) empty: Option<Target>,
+    /// Files without a byte, that crashes left behind.
+    pub(crate) empty: Vec<Target>,
     /// What is to be written again before anything is acknowledged: see [`write_again`].
     pub(crate) again: Option<Again>,
     /// How the next file in quarantine is numbered.
@@ -55,7 +55,7 @@ impl RepairPlan {
         self.moves.is_empty()
             && self.cut.is_none()
             && self.rewrites.is_empty()
-            && self.empty.is_none()
+            && self.empty.is_empty()
             && self.again.is_none()
     }
 
@@ -100,10 +100,12 @@ impl RepairPlan {
         }
         self.cut_tail(storage)?;
         self.rewrite(storage)?;
-        if let Some(target) = &self.empty {
-            remove_if_there(storage, &target.name)?;
+        if !self.empty.is_empty() {
+            for target in &self.empty {
+                remove_if_there(storage, &target.name)?;
+            }
             sync(storage, Folder::Log)?;
-            self.empty = None;
+            self.empty.clear();
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wal_format::layout;
 use wal_segment::dir::segment_number;
 use wal_segment::os::{LOCK_FILE, QUARANTINE_FOLDER};
 use wal_segment::{Listing, SegmentFile, Storage};
@@ -57,7 +58,8 @@ impl View {
         })
     }
 
-    /// The first number above every one in the directory, in quarantine and in the mark.
+    /// The first number above every one in the directory, in quarantine and in the mark. The last number of all
+    /// comes again while only a mark at its very beginning names it: nothing was written there.
     pub(crate) fn next_number(&self) -> Result<u64> {
         let quarantined = crate::quarantine::highest_number(&*self.storage)?;
         let listed = self.segments.last().map(|segment| segment.number);
@@ -65,6 +67,9 @@ impl View {
         let floor = self.mark.as_ref().map_or(1, |mark| mark.floor.max(1));
         match [listed, quarantined, marked].into_iter().flatten().max() {
             None => Ok(floor),
+            Some(u64::MAX) if listed.max(quarantined) < marked && self.mark_is_at_a_beginning() => {
+                Ok(u64::MAX)
+            }
             Some(highest) if listed.max(quarantined) < marked => {
                 let number = next_after(highest).map_err(|error| {
                     // The only number that none follows stands in the mark alone.
@@ -77,6 +82,10 @@ impl View {
             }
             Some(highest) => Ok(next_after(highest)?.max(floor)),
         }
+    }
+
+    fn mark_is_at_a_beginning(&self) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.position.offset <= layout::HEADER_BYTES as u64)
     }
 }
 

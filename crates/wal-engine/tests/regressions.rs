@@ -3,10 +3,14 @@
 
 mod common;
 use common::disk::{Call, FaultyDisk};
+use common::image::{self, MODES, segments as bytes_of, three_segments, with_file, without_file};
 use common::{Memory, flip, log_values, open, sample, segments, series, small, values};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use wal_engine::intent::{INTENT_FILE, IntentStep, encode, rewrite_name};
 use wal_engine::*;
+use wal_segment::dir::segment_name;
+use wal_sim::Disk;
 
 #[test]
 fn truncating_a_repaired_log_before_its_first_append_leaves_it_clean() {
@@ -163,4 +167,84 @@ fn a_full_disk_that_a_sync_of_the_repair_reports_is_not_asked_again() {
     let syncs = faults.journal.lock().iter().filter(|call| **call == format!("Sync {name}")).count();
     assert_eq!(syncs, 1);
     assert_eq!(open(dir.path(), WalOptions::default()).1.values(), values(0..9));
+}
+
+/// What a log holds after a repair, and again: a second open gives the same and repairs nothing.
+fn opens_again(disk: &Disk, mode: RecoveryMode) -> (Disk, Memory) {
+    let once = image::open(disk, mode);
+    let again = image::open(&once.disk, mode);
+    let report = again.outcome.unwrap();
+    assert_eq!(
+        (report.verdict, report.quarantined.len(), report.gaps.len()),
+        (Verdict::Clean, 0, 0),
+        "{mode}"
+    );
+    assert_eq!(again.memory.items, once.memory.items, "{mode}");
+    assert_eq!(bytes_of(&again.disk), bytes_of(&once.disk), "{mode}");
+    (again.disk, again.memory)
+}
+
+#[test]
+fn several_empty_segments_are_all_gone_after_one_repair() {
+    let image = three_segments();
+    let disk =
+        [2, 4, 5, 6].iter().fold(image.disk.clone(), |disk, n| with_file(&disk, &segment_name(*n), b""));
+    let (disk, memory) = opens_again(&disk, RecoveryMode::SkipDamaged);
+    assert_eq!(memory.items, image.seen(|index| image.sums[index].0.segment != 2).1);
+    assert_eq!(Vec::from_iter(bytes_of(&disk).iter().map(|(number, _)| *number)), [1, 3]);
+}
+
+#[test]
+fn an_intent_that_puts_a_segment_in_place_and_removes_it_does_neither() {
+    let image = three_segments();
+    let steps = [IntentStep::Replace { number: 2 }, IntentStep::Remove { first: 1, last: 2 }];
+    let temporary = image.disk.contents("000003").unwrap();
+    for steps in [steps, [steps[1], steps[0]]] {
+        let disk = with_file(&image.disk, &rewrite_name(2), &temporary);
+        let disk = with_file(&disk, INTENT_FILE, &encode(&steps));
+        assert_eq!(image::read(&disk, false).sums, image.sums);
+        for mode in MODES {
+            let (left, memory) = opens_again(&disk, mode);
+            assert_eq!(memory.items, image.seen(|_| true).1, "{mode}");
+            assert_eq!(bytes_of(&left), bytes_of(&image.disk), "{mode}");
+            assert_eq!(
+                left.contents(&rewrite_name(2)),
+                None,
+                "{mode}: a temporary that no whole intent names"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_begins_where_a_lost_header_should_be_is_kept() {
+    let image = three_segments();
+    // Seven bytes less: the first entry begins at offset 1.
+    for lost in 1..8 {
+        let bytes = image.disk.contents("000002").unwrap();
+        let spoiled = [&[0; 8][lost..], &bytes[8..]].concat();
+        let disk = without_file(&with_file(&image.disk, "000002", &spoiled), "durable");
+        let (left, memory) = opens_again(&disk, RecoveryMode::SkipDamaged);
+        assert_eq!(memory.items, image.seen(|_| true).1, "{lost} bytes lost");
+        assert_eq!(left.contents("000002").unwrap(), bytes, "{lost} bytes lost");
+    }
+}
+
+#[test]
+fn a_repaired_log_that_goes_on_in_the_last_segment_of_all_opens_again() {
+    let image = three_segments();
+    let disk = [1, 2, 3].iter().fold(image.disk, |disk, number| without_file(&disk, &segment_name(*number)));
+    // Torn when it was made, so the next segment is the one with the highest number.
+    let disk = with_file(&without_file(&disk, "durable"), &segment_name(u64::MAX - 1), &[0; 600]);
+    for mode in [RecoveryMode::TolerateTornTail, RecoveryMode::PointInTime, RecoveryMode::SkipDamaged] {
+        let (disk, _) = opens_again(&disk, mode);
+        let (_, wal) = image::open_wal(&disk, mode);
+        let (wal, sim) = wal.unwrap();
+        assert_eq!(wal.end(), Position::new(u64::MAX, 8));
+        wal.commit(log_values(&wal, 0..3)).unwrap();
+        drop(wal);
+        let found = image::open(&sim.disk().after_power_loss(&[]), RecoveryMode::Strict);
+        assert_eq!(found.outcome.unwrap().verdict, Verdict::Clean);
+        assert_eq!(found.memory.values(), values(0..3));
+    }
 }
