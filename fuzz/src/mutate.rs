@@ -249,8 +249,7 @@ mod tests {
 
     #[test]
     fn a_repaired_intent_reads_whatever_was_changed() {
-        let bytes =
-            intent::encode(&[IntentStep::Replace { number: 2 }, IntentStep::Replace { number: 3 }]);
+        let bytes = intent::encode(&[IntentStep::Replace { number: 2 }, IntentStep::Replace { number: 3 }]);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << 5;
