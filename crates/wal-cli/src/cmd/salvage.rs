@@ -4,7 +4,6 @@
 //! grows with the series, to know which samples have lost theirs.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use wal_engine::{
     ErrorKind, Interval, Intervals, LogEntry, Payload, Position, ReadEvent, ReadOptions, Sample, Series,
     SeriesRef, Stone, Wal, WalOptions, WalReader, list_quarantine,
 };
+use wal_segment::{Folder, Modes, OsStorage, Storage};
 
 use crate::args::SalvageArgs;
 use crate::exit::{self, Failure, Outcome};
@@ -270,11 +270,11 @@ fn stone(series_ref: SeriesRef, interval: Interval) -> Stone {
 
 /// The numbers of all segments, in order.
 fn segment_numbers(dir: &Path) -> Result<Vec<u64>, Failure> {
-    let names = fs::read_dir(dir).map_err(|error| Failure::file(dir, &error))?;
-    let mut numbers: Vec<u64> = names
-        .flatten()
-        .filter_map(|entry| wal_segment::dir::segment_number(entry.file_name().to_str()?))
-        .collect();
+    // A name that is not read must not be one that is never missed.
+    let names = OsStorage::new(dir, Modes::default()).list(Folder::Log);
+    let names = names.map_err(|error| Failure::file(dir, &error))?;
+    let mut numbers: Vec<u64> =
+        names.iter().filter_map(|listed| wal_segment::dir::segment_number(&listed.name)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
