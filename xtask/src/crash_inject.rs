@@ -38,8 +38,7 @@ pub(crate) fn run(plan: &Plan, stages: &[(Stage, Watched)]) -> Outcome {
         for (call, errors) in CALLS {
             let count = watched.counts.get(call).copied().unwrap_or(0);
             *reached.entry(call).or_default() += count;
-            let step = if plan.long { 1 } else { STEP };
-            let all = injections(call, errors, count, step).into_iter();
+            let all = injections(call, errors, count).into_iter();
             cases.extend(all.map(|injection| Case { stage, watched, injection }));
         }
     }
@@ -84,11 +83,9 @@ pub(crate) fn run(plan: &Plan, stages: &[(Stage, Watched)]) -> Outcome {
     Ok(())
 }
 
-/// What to try with one call: every index with every error, once and for good; or, with a step, of these for
-/// each index only every so manyth, beginning elsewhere for each error.
-fn injections(call: &'static str, errors: &[&'static str], count: usize, step: usize) -> Vec<Injection> {
+/// What to try with one call: every index with every error, once and for good.
+fn injections(call: &'static str, errors: &[&'static str], count: usize) -> Vec<Injection> {
     let mut list = Vec::new();
-    let mut turn = 0;
     for &errno in errors {
         for for_good in [false, true] {
             // Interrupted for good is a call to be repeated for good.
@@ -96,9 +93,7 @@ fn injections(call: &'static str, errors: &[&'static str], count: usize, step: u
                 continue;
             }
             let fault = Fault::Errno { errno, for_good };
-            let tried = (1..=count).filter(|index| (index + turn).is_multiple_of(step));
-            list.extend(tried.map(|index| Injection { call, index, fault }));
-            turn += 1;
+            list.extend((1..=count).map(|index| Injection { call, index, fault }));
         }
     }
     list
@@ -163,9 +158,6 @@ fn silent_after_failed_sync(calls: &[Call], log: &str) -> Result<usize, String> 
     Ok(syncs)
 }
 
-/// Without `--long`, of the errors of one index every so manyth is tried. Fewer than the errors of nearly every
-/// call, once and for good counted apart, so that no index is left out.
-const STEP: usize = 5;
 /// The exit code of an I/O error.
 pub(crate) const IO_ERROR: i32 = 3;
 
@@ -175,24 +167,14 @@ mod tests {
 
     #[test]
     fn every_index_is_tried_with_every_error_once_and_for_good() {
-        let list = injections("fsync", &["EIO", "EINTR"], 9, 1);
+        let list = injections("fsync", &["EIO", "EINTR"], 9);
         let of = |errno, for_good| {
             let fault = Fault::Errno { errno, for_good };
             list.iter().filter(|one| one.fault == fault).map(|one| one.index).collect::<Vec<_>>()
         };
         let all: Vec<_> = (1..=9).collect();
         assert_eq!((of("EIO", false), of("EIO", true), of("EINTR", false)), (all.clone(), all.clone(), all));
-        assert!(of("EINTR", true).is_empty() && injections("fsync", &["EIO"], 0, 1).is_empty());
-    }
-
-    #[test]
-    fn a_sample_leaves_out_no_index_of_a_call_with_enough_errors() {
-        let (call, errors) = CALLS[0];
-        let sample = injections(call, errors, 20, STEP);
-        for index in 1..=20 {
-            assert!(sample.iter().any(|one| one.index == index), "{index}");
-        }
-        assert!(sample.len() * 4 < injections(call, errors, 20, 1).len());
+        assert!(of("EINTR", true).is_empty() && injections("fsync", &["EIO"], 0).is_empty());
     }
 
     #[test]
