@@ -305,9 +305,7 @@ impl SegmentReader {
                 Progress::More if have == 0 => return Ok(Search { found: None, exhausted: false }),
                 Progress::More => {
                     at += as_u64(have);
-                    if buffer.len() < READ_BYTES {
-                        buffer = piece_buffer(at, self.len, READ_BYTES);
-                    }
+                    buffer.resize(READ_BYTES, 0);
                 }
                 Progress::Found(found) => {
                     return Ok(Search { found: Some(found.offset), exhausted: false });
@@ -433,13 +431,20 @@ impl SegmentReader {
         }
     }
 
-    fn zero_tail(&self) -> io::Result<Tail> {
+    fn zero_tail(&mut self) -> io::Result<Tail> {
+        let bytes = self.len.saturating_sub(self.offset);
         if self.believe_end_mark {
-            return Ok(Tail::Zeros { bytes: self.len.saturating_sub(self.offset) });
+            return Ok(Tail::Zeros { bytes });
         }
         Ok(match first_nonzero(&*self.file, self.offset, self.len)? {
-            None => Tail::Zeros { bytes: self.len - self.offset },
-            Some(first_at) => Tail::Fault(Reason::AfterEndMark { first_at }),
+            None => {
+                self.work_bytes += bytes;
+                Tail::Zeros { bytes }
+            }
+            Some(first_at) => {
+                self.work_bytes += first_at - self.offset;
+                Tail::Fault(Reason::AfterEndMark { first_at })
+            }
         })
     }
 }

@@ -122,6 +122,7 @@ fn entries_of_all_sizes_are_read_through_windows_of_all_sizes() {
         let mut reader = reader(file, u64::MAX);
         assert_eq!(all(&mut reader), (expected.clone(), Advance::End(Tail::Exact)));
         assert_eq!(*given.lock().unwrap(), bytes.len() - 8, "every byte is read once");
+        assert_eq!(reader.work_bytes(), 2 * (bytes.len() as u64 - 8), "and checked once");
         assert_eq!((reader.offset(), reader.len_bytes()), (bytes.len() as u64, bytes.len() as u64));
     }
 }
@@ -308,10 +309,70 @@ fn the_search_finds_the_next_entry_and_ends_where_the_file_does() {
         let mut far = reader(Bytes { at_once, ..in_memory(&far) }, u64::MAX);
         assert_eq!(far.search(39).unwrap().found, Some(at));
     }
+    // Little at first, for mostly the next entry is near.
+    let file = in_memory(&far);
+    let asked = Arc::clone(&file.asked);
+    reader(file, u64::MAX).search(39).unwrap();
+    assert_eq!(asked.lock().unwrap()[..2], [16 << 10, READ_BYTES]);
     // Shorter than it was when its length was asked: what is there has none.
     let file = in_memory(&bytes[..40]);
     let mut cut = SegmentReader::new(Box::new(file), bytes.len() as u64, u64::MAX, ReadMethod::Positioned);
     assert_eq!(cut.search(9).unwrap().found, None);
+}
+
+/// What a step adds to the work, and what it reads.
+fn cost<T>(
+    reader: &mut SegmentReader,
+    given: &Mutex<usize>,
+    step: fn(&mut SegmentReader) -> T,
+) -> (u64, usize) {
+    let (work, read) = (reader.work_bytes(), *given.lock().unwrap());
+    step(reader);
+    (reader.work_bytes() - work, *given.lock().unwrap() - read)
+}
+
+#[test]
+fn looking_ahead_counts_as_work_in_the_measure_of_the_bytes_looked_at() {
+    const LARGE: usize = 3 * READ_BYTES;
+    // Two entries, then zeros up to one byte that is none.
+    let mut bytes = segment(&[20, LARGE]);
+    let zeros_from = bytes.len();
+    bytes.resize(zeros_from + LARGE, 0);
+    bytes.push(1);
+    let file = in_memory(&bytes);
+    let given = Arc::clone(&file.given);
+    let mut reader = reader(file, 1000);
+    assert_eq!(reader.work_bytes(), 0);
+    // The window is read, and the entry in it checked.
+    assert_eq!(cost(&mut reader, &given, |r| r.advance().unwrap()), (READ_BYTES as u64 + 30, READ_BYTES));
+    // Above the limit: all but its checksum is read to check it.
+    let frame = LARGE + 10;
+    assert_eq!(cost(&mut reader, &given, |r| r.advance().unwrap()), (frame as u64 - 4, frame));
+    // Zeros are read to the first byte that is none. The window comes before.
+    let (work, read) = cost(&mut reader, &given, |r| assert!(!r.is_boundary(r.offset()).unwrap()));
+    assert_eq!((work, read), ((READ_BYTES + LARGE) as u64, READ_BYTES + LARGE + 1));
+    // What is in the window is not read again, but checked, up to where the window ends.
+    let (work, read) = cost(&mut reader, &given, |r| assert!(!r.is_boundary(r.offset() + 7).unwrap()));
+    assert_eq!((work, read), (LARGE as u64 - 7, LARGE + 1 - 7));
+    let (work, read) =
+        cost(&mut reader, &given, |r| assert_eq!(r.search(r.len_bytes() - 9).unwrap().found, None));
+    assert_eq!((work, read), (9, 9));
+    // Zeros to the end, too.
+    bytes.pop();
+    let file = in_memory(&bytes);
+    let given = Arc::clone(&file.given);
+    let mut clean = SegmentReader::new(Box::new(file), bytes.len() as u64, 1000, ReadMethod::Positioned);
+    clean.seek(zeros_from as u64);
+    let (work, read) = cost(&mut clean, &given, |r| assert!(r.is_boundary(r.offset()).unwrap()));
+    assert_eq!((work, read), ((READ_BYTES + LARGE) as u64, READ_BYTES + LARGE));
+    // A fault: at most all of the window was summed up to find it.
+    let mut bytes = segment(&[20, 50]);
+    bytes[60] ^= 1;
+    let file = in_memory(&bytes);
+    let given = Arc::clone(&file.given);
+    let mut spoiled = self::reader(file, u64::MAX);
+    spoiled.seek(38);
+    assert_eq!(cost(&mut spoiled, &given, |r| r.advance().unwrap()), (2 * 60, 60));
 }
 
 #[test]
