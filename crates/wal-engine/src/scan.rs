@@ -471,18 +471,20 @@ impl Scan {
                 _ => gap.to_offset,
             };
             current.reader.seek(to_offset);
-            current.gap_to_end = to_offset == current.reader.len_bytes();
+            // No mark fits a segment without its header, so its end is judged like any other.
+            current.gap_to_end = false;
             return Ok(Event::Gap(Gap { to_offset, ..gap }, fault));
         }
         Ok(event)
     }
 }
 
-/// Whether any entry between the header and `end` holds samples. The reader stands at `end` afterwards.
+/// Whether any entry between the header and `end`, where entries end, holds samples. The reader stands at `end`
+/// afterwards.
 fn holds_samples(reader: &mut SegmentReader, end: u64) -> io::Result<bool> {
     reader.seek(layout::HEADER_BYTES as u64);
     let mut found = false;
-    while !found && reader.offset() < end {
+    while !found {
         found = match reader.advance()? {
             Advance::Entry => reader.entry().is_some_and(|(_, entry)| entry.kind == EntryKind::Samples),
             Advance::TooLarge { kind, .. } => kind == EntryKind::Samples,

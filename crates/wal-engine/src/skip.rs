@@ -74,14 +74,14 @@ pub(crate) fn resume_behind(
         .filter(|end| *end <= len);
     Ok(match claimed {
         Some(end) if reader.is_boundary(end)? => match entry_behind {
-            Some(first) if first < end && entries_fill(reader, first, end)? => first,
+            Some(first) if entries_fill(reader, first, end)? => first,
             _ => end,
         },
         _ => entry_behind.unwrap_or(len),
     })
 }
 
-/// Whether valid entries stand side by side between two offsets.
+/// Whether valid entries stand side by side from one offset up to exactly the other; not if that lies before it.
 fn entries_fill(reader: &mut SegmentReader, from: u64, to: u64) -> io::Result<bool> {
     let here = reader.offset();
     reader.seek(from);

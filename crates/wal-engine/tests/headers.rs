@@ -68,3 +68,23 @@ fn an_earlier_segment_without_its_whole_header_is_damaged_and_skipped_as_a_whole
         wal.close().unwrap();
     }
 }
+
+#[test]
+fn behind_a_damaged_header_every_other_damage_of_the_segment_is_found_too() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..40, small());
+    let path = dir.path().join("000001");
+    let mut bytes = fs::read(&path).unwrap();
+    let each = u32::try_from((bytes.len() - 8) / 36).unwrap();
+    bytes[0] ^= 1;
+    // The payload of the last entry in it.
+    let at = bytes.len() - 10;
+    bytes[at] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (wal, memory, report) = open(dir.path(), small().recovery_mode(RecoveryMode::SkipDamaged));
+    let gaps: Vec<_> = report.gaps.iter().map(|gap| (gap.from, gap.to_offset)).collect();
+    let len = bytes.len() as u64;
+    assert_eq!(gaps, [(Position::new(1, 0), 8), (Position::new(1, len - 36), len)]);
+    assert_eq!(memory.values(), [values(0..each - 1), values(each..40)].concat());
+    wal.close().unwrap();
+}
