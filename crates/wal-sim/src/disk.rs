@@ -20,6 +20,7 @@ pub struct Disk {
     pub(crate) outside: BTreeMap<PathBuf, u64>,
     /// So many sectors there are.
     pub(crate) capacity: Option<usize>,
+    pub(crate) distrusts_reserved: bool,
     last_id: u64,
 }
 
@@ -28,6 +29,12 @@ impl Disk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on reserved space is what it was on ext4 in an experiment: the first sync after a write into it
+    /// says yes, and power loss may take the write back.
+    pub fn distrust_reserved(&mut self) {
+        self.distrusts_reserved = true;
     }
 
     /// Every change that no sync has covered, in a fixed order.
@@ -58,7 +65,7 @@ impl Disk {
             }
         }
         let outside = self.outside.clone();
-        Self { names, files, outside, capacity: self.capacity, last_id: self.last_id }
+        Self { names, files, outside, ..*self }
     }
 
     /// A number for what readers of the disk see: names, sizes and bytes. Equal disks have equal ones.

@@ -18,6 +18,8 @@ struct Sector {
     written: bool,
     /// Space is reserved here, which reads as zeros until it is written.
     reserved: bool,
+    /// The next sync says yes and does nothing for it.
+    unsure: bool,
 }
 
 impl Sector {
@@ -48,6 +50,8 @@ pub(crate) struct File {
     len_dirty: bool,
     /// Whether anything may be lost, so that clean files are passed over.
     pending: bool,
+    /// The first bytes in a reserved sector are not made durable by the next sync.
+    distrusted: bool,
 }
 
 impl File {
@@ -92,6 +96,7 @@ impl File {
                     to.copy_from_slice(from);
                 }
                 sector.change(content(now));
+                sector.unsure |= self.distrusted && sector.reserved && !sector.written;
                 sector.written = true;
             }
             done += size;
@@ -125,7 +130,8 @@ impl File {
     }
 
     /// Space for this range is there from now on.
-    pub(crate) fn reserve(&mut self, from: usize, to: usize) {
+    pub(crate) fn reserve(&mut self, from: usize, to: usize, distrusted: bool) {
+        self.distrusted |= distrusted;
         let sectors = self.sectors.iter_mut().take(to.div_ceil(SECTOR_BYTES));
         sectors.skip(from / SECTOR_BYTES).for_each(|sector| sector.reserved = true);
     }
@@ -152,7 +158,9 @@ impl File {
         let mut left = false;
         for sector in &mut self.sectors {
             if sector.dirty {
-                sector.older.clear();
+                if !std::mem::take(&mut sector.unsure) {
+                    sector.older.clear();
+                }
                 sector.dirty = false;
             }
             left |= !sector.older.is_empty();

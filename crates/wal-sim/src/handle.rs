@@ -105,11 +105,12 @@ impl StorageFile for SimFile {
         if running.disk.room(self.id, from, wanted) < wanted {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
+        let distrusted = running.disk.distrusts_reserved;
         if let Some(file) = running.disk.file(self.id) {
             if file.len() < end {
                 file.set_len(end);
             }
-            file.reserve(from, end);
+            file.reserve(from, end, distrusted);
         }
         Ok(())
     }

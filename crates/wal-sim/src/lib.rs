@@ -4,6 +4,8 @@
 #![deny(unsafe_code)]
 
 mod block;
+mod broken;
+mod broken_file;
 pub mod choice;
 pub mod defects;
 pub mod disk;

@@ -229,3 +229,25 @@ fn a_full_disk_takes_what_there_is_room_for() {
     sim.limit(None);
     assert_eq!(file.write_at(&[8; 5000], 0).unwrap(), 5000);
 }
+
+#[test]
+fn reserved_space_that_is_distrusted_forgets_its_first_sync() {
+    for distrusted in [false, true] {
+        let mut disk = Disk::new();
+        disk.put("a", &[1; 512]);
+        if distrusted {
+            disk.distrust_reserved();
+        }
+        let sim = SimDisk::new(disk);
+        let file = sim.open("a", Access::Write).unwrap();
+        file.allocate(512, 512).unwrap();
+        file.sync().unwrap();
+        let durable = || sim.disk().after_power_loss(&[]).contents("a").unwrap()[512];
+        file.write_at(&[7; 512], 512).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(), if distrusted { 0 } else { 7 });
+        file.write_at(&[8; 512], 512).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(), 8, "written before, so no longer only reserved");
+    }
+}

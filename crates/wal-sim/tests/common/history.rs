@@ -59,6 +59,8 @@ pub struct History {
     pub ops: Vec<Op>,
     /// The first number that its entries do not use.
     pub next_id: u32,
+    /// Space is taken by writing zeros: the disk need not be trusted with any other way.
+    pub writes_zeros: bool,
     /// Files on the disk before it begins.
     pub files: Vec<(String, Vec<u8>)>,
 }
@@ -97,7 +99,7 @@ impl History {
 
     pub fn new(kind: &str, seed: u64) -> Self {
         let mut rng = Rng::new(seed.wrapping_mul(31) ^ kind.len() as u64);
-        let options = options(&mut rng, kind);
+        let (options, writes_zeros) = options(&mut rng, kind);
         let name = format!("{kind} {seed}");
         if is_plotted(kind) {
             let (ops, next_id) = plotted(&mut rng, kind);
@@ -106,7 +108,7 @@ impl History {
                 let header = wal_format::SegmentHeader::CURRENT.to_bytes().to_vec();
                 files.push((wal_segment::dir::segment_name(LAST_NARROW), header));
             }
-            return Self { name, options, ops, next_id, files };
+            return Self { name, options, ops, next_id, writes_zeros, files };
         }
         let mut ops = Vec::new();
         let mut next_id: u32 = 1;
@@ -138,12 +140,15 @@ impl History {
         if rng.one_in(3) {
             ops.push(Op::Reopen);
         }
-        Self { name, options, ops, next_id, files: Vec::new() }
+        Self { name, options, ops, next_id, writes_zeros, files: Vec::new() }
     }
 
     /// The disk that it begins on.
     pub fn disk(&self) -> Disk {
         let mut disk = Disk::new();
+        if self.writes_zeros {
+            disk.distrust_reserved();
+        }
         self.files.iter().for_each(|(name, bytes)| disk.put(name, bytes));
         disk
     }
@@ -282,17 +287,23 @@ fn entry(rng: &mut Rng, kind: &str, id: u32, size: u16) -> Entry {
     }
 }
 
-fn options(rng: &mut Rng, kind: &str) -> WalOptions {
+/// How the log is opened, and whether it writes zeros ahead.
+fn options(rng: &mut Rng, kind: &str) -> (WalOptions, bool) {
     let small = !matches!(kind, "fresh" | "appends");
     let segment_bytes = if small { [256, 512, 1024, 2048][rng.below(4)] } else { 8192 };
     let preallocation =
         [Preallocation::ZeroFill, Preallocation::None, Preallocation::Fallocate][rng.below(3)];
-    WalOptions::default()
+    let options = WalOptions::default()
         .background_thread(false)
         .replay_threads(1)
         .segment_bytes_max(segment_bytes)
         .buffer_bytes(4096)
         .window_bytes(4096)
         .preallocation(preallocation)
-        .recovery_mode(if kind == "skipping" { RecoveryMode::SkipDamaged } else { RecoveryMode::PointInTime })
+        .recovery_mode(if kind == "skipping" {
+            RecoveryMode::SkipDamaged
+        } else {
+            RecoveryMode::PointInTime
+        });
+    (options, preallocation == Preallocation::ZeroFill)
 }

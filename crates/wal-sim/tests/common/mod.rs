@@ -7,6 +7,5 @@ pub mod faulty;
 pub mod history;
 pub mod kept;
 pub mod rot;
-pub mod rotten;
 pub mod run;
 pub mod totals;

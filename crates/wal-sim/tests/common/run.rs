@@ -13,6 +13,9 @@ use super::history::{Op, Rot};
 /// How a broken promise begins, unlike an error that the log may return.
 pub const BROKEN: &str = "broken";
 
+/// So much larger than what there is to read a buffer may be: one of fixed size, for a header or the mark.
+const OVERREAD_MAX: usize = 1024;
+
 /// What the log owes.
 #[derive(Clone, Debug, Default)]
 pub struct Promise {
@@ -110,10 +113,7 @@ impl Run {
 
     /// The same, on a disk that fails: an error of the log is no broken promise, so it is returned.
     pub fn open_or_refuse(&mut self) -> Result<Option<wal_engine::Error>, String> {
-        let storage: Arc<dyn Storage> = match self.defect {
-            Defect::None => Arc::new(self.sim.clone()),
-            defect => Arc::new(Broken::new(Arc::new(self.sim.clone()), defect)),
-        };
+        let storage: Arc<dyn Storage> = Arc::new(Broken::new(Arc::new(self.sim.clone()), self.defect));
         let before = self.sim.disk();
         (self.unsettled, self.met_before) = (false, self.sim.met().len());
         let mut found = Found::default();
@@ -126,6 +126,10 @@ impl Run {
             found = Found::default();
             let options = self.options.clone().recovery_mode(RecoveryMode::PointInTime);
             opened = open_with(&storage, &options, &mut found);
+        }
+        let overread = self.sim.overread();
+        if OVERREAD_MAX < overread {
+            return Err(format!("{BROKEN}: memory for {overread} bytes that are not there"));
         }
         let (wal, report) = match opened {
             Ok(opened) => opened,
@@ -441,15 +445,23 @@ impl Run {
         }
         self.promise().oracle.may_become_one_of(&changes);
         let had_reserve = self.sim.disk().contents("reserve").is_some();
-        match self.wal().truncate(mint_ms, keep) {
+        let truncated = self.wal().truncate(mint_ms, keep);
+        // The reserve is larger than these logs: once it is given back there is room for what is kept.
+        let relieves = had_reserve && self.sim.met().len() == self.met_before && !old.is_empty();
+        let is_short = match &truncated {
+            Ok(report) => report.segments_deferred != 0,
+            Err(error) => error.kind() == ErrorKind::DiskFull,
+        };
+        if relieves && is_short {
+            return Err(format!(
+                "{BROKEN}: no room for a truncation though there was a reserve: {truncated:?}"
+            ));
+        }
+        match truncated {
             Ok(report) if report.segments_deferred == 0 && !may_fail => self.promise().oracle.has_become(),
             Ok(_) => self.unsettled = true,
             Err(error) => {
                 self.unsettled = true;
-                let relieves = had_reserve && self.sim.met().len() == self.met_before && !old.is_empty();
-                if error.kind() == ErrorKind::DiskFull && relieves {
-                    return Err(format!("{BROKEN}: a truncation on a full disk freed nothing: {error}"));
-                }
                 return Err(told("truncate", &error));
             }
         }
