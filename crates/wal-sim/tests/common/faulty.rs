@@ -54,9 +54,10 @@ pub fn every_call_somehow(history: &History, defect: Defect, call: Call, turn: u
     Ok(runs)
 }
 
-/// Everything that can be tried of a history in the second way.
+/// Everything that can be tried of a history in the second way; calls that change the disk before the many
+/// that only look.
 pub fn all_calls_somehow(history: &History, defect: Defect, turn: usize) -> Result<u64, String> {
-    CALLS.into_iter().map(|call| every_call_somehow(history, defect, call, turn)).sum()
+    CALLS.into_iter().rev().map(|call| every_call_somehow(history, defect, call, turn)).sum()
 }
 
 /// Runs a history in which one call goes wrong; whether it was met at all. Then the process dies, another
