@@ -13,10 +13,17 @@ const SMOKE: Goal = Goal { executions: 2_000_000, time: Duration::from_secs(120)
 const LONG: Goal = Goal { executions: 1_000_000_000, time: Duration::from_secs(365 * 24 * 3600) };
 /// The target with a planted bug, which has to fail.
 const CANARY: &str = "canary";
+/// The target that reaches unsafe code of ours, the reader through a mapping. It alone is built with the address
+/// sanitizer, which looks for what safe code cannot do, and is slow to build and to run.
+const UNSAFE: &str = "readers";
 /// The targets of `fuzz long` unless some are named: what every byte of a log goes through.
 const DECODERS: [&str; 4] = ["scan", "series", "samples", "deletes"];
 
-const USAGE: &str = "fuzz list | check | replay | smoke [TARGET...] | long [--seconds N] [--runs N] [TARGET...] \
+/// As cargo-fuzz calls them.
+const NO_SANITIZER: &str = "none";
+const ADDRESS_SANITIZER: &str = "address";
+
+const USAGE: &str = "fuzz list | check | replay | smoke [--seconds N] [TARGET...] | long [--seconds N] [--runs N] [TARGET...] \
                      | TARGET [libfuzzer options, or files to run]";
 
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
@@ -31,8 +38,8 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
         }
         "check" => check(repo),
         "replay" => replay(repo),
-        "smoke" => smoke(repo, &chosen(options, &targets)?),
-        "long" => long(repo, options, &targets),
+        "smoke" => fuzz_for(repo, options, &targets, SMOKE, &targets),
+        "long" => fuzz_for(repo, options, &targets, LONG, &DECODERS.map(str::to_owned)),
         target if targets.iter().any(|known| known == target) => one(repo, target, options),
         other => Err(format!("no fuzz target `{other}`; there are: {}", targets.join(" "))),
     }
@@ -55,25 +62,17 @@ pub(crate) fn replay(repo: &Repo) -> Outcome {
     cmd::run(own_target(repo, &mut command))
 }
 
-/// Every target for a while, two at a time, and the canary, which must not survive that.
-fn smoke(repo: &Repo, targets: &[String]) -> Outcome {
-    build(repo)?;
-    fuzz_run::all(&plans(repo, targets, SMOKE))
-}
-
-fn long(repo: &Repo, options: &[String], targets: &[String]) -> Outcome {
-    let (goal, named) = long_goal(options)?;
-    let wanted = match named.is_empty() {
-        true => DECODERS.map(str::to_owned).to_vec(),
-        false => chosen(&named, targets)?,
-    };
-    build(repo)?;
+/// The targets named, or these, two at a time, until the goal unless the options have another. The canary must not
+/// survive that.
+fn fuzz_for(repo: &Repo, options: &[String], known: &[String], goal: Goal, unnamed: &[String]) -> Outcome {
+    let (goal, named) = limits(options, goal)?;
+    let wanted = if named.is_empty() { unnamed.to_vec() } else { chosen(&named, known)? };
+    build(repo, &wanted)?;
     fuzz_run::all(&plans(repo, &wanted, goal))
 }
 
-/// The limits in the words behind `long`, and the other words.
-fn long_goal(options: &[String]) -> Result<(Goal, Vec<String>), String> {
-    let mut goal = LONG;
+/// The goal with the limits among the words behind `smoke` or `long`, and the other words.
+fn limits(options: &[String], mut goal: Goal) -> Result<(Goal, Vec<String>), String> {
     let mut named = Vec::new();
     let mut words = options.iter();
     while let Some(word) = words.next() {
@@ -94,8 +93,9 @@ fn long_goal(options: &[String]) -> Result<(Goal, Vec<String>), String> {
 
 /// One target with the options given, its output here, until it is stopped or finds something.
 fn one(repo: &Repo, target: &str, options: &[String]) -> Outcome {
-    build(repo)?;
-    let plan = plans(repo, &[target.to_owned()], LONG).remove(0);
+    let targets = [target.to_owned()];
+    build(repo, &targets)?;
+    let plan = plans(repo, &targets, LONG).remove(0);
     // The command runs in `fuzz/`, and files are named from here.
     let here = |option: &String| match Path::new(option).canonicalize() {
         Ok(path) => path.into_os_string(),
@@ -106,16 +106,27 @@ fn one(repo: &Repo, target: &str, options: &[String]) -> Outcome {
     fuzz_run::in_the_foreground(&plan, &given, only_files)
 }
 
-/// Builds all targets with the fuzzer in them, and writes the seeds of each into its corpus.
-fn build(repo: &Repo) -> Outcome {
+/// Builds the targets with the fuzzer in them, and writes the seeds of each into its corpus.
+fn build(repo: &Repo, wanted: &[String]) -> Outcome {
     // Asked through cargo, which also looks where it installs programs.
     cmd::output(cmd::cargo(&repo.root).args(["fuzz", "--version"]))
         .map_err(|why| format!("{why}; install it: cargo install --locked cargo-fuzz"))?;
     cmd::need("c++", "--version", "apt-get install g++")?;
-    let mut command = cmd::cargo(&repo.root);
-    command.args(["fuzz", "build", "--target", &host()?]);
-    // The sanitizer is a compiler switch that stable has, but keeps locked.
-    cmd::run(own_target(repo, &mut command).env("RUSTC_BOOTSTRAP", "1"))?;
+    let host = host()?;
+    let is_unsafe = |target: &String| target == UNSAFE;
+    let build = |sanitizer: &str, targets: &[&str]| {
+        let mut command = cmd::cargo(&repo.root);
+        command.args(["fuzz", "build", "--target", &host, "--sanitizer", sanitizer]).args(targets);
+        command.env("CARGO_TARGET_DIR", built(repo, sanitizer));
+        // The counters of the fuzzer are a compiler switch that stable has, but keeps locked.
+        cmd::run(command.env("RUSTC_BOOTSTRAP", "1"))
+    };
+    if !wanted.iter().all(is_unsafe) {
+        build(NO_SANITIZER, &[])?;
+    }
+    if wanted.iter().any(is_unsafe) {
+        build(ADDRESS_SANITIZER, &[UNSAFE])?;
+    }
     let mut seeds = on_stable(repo, "run");
     seeds.args(["--example", "seeds", "--"]).arg(data(repo)).arg(repo.root.join("fuzz/corpus"));
     cmd::run(own_target(repo, &mut seeds))
@@ -126,16 +137,26 @@ fn plans(repo: &Repo, targets: &[String], goal: Goal) -> Vec<Plan> {
     let slowest = ["directory", "operations", "readers"];
     let mut ordered: Vec<&String> = targets.iter().collect();
     ordered.sort_by_key(|target| slowest.iter().position(|slow| slow == target).unwrap_or(slowest.len()));
-    let programs = host().map(|host| repo.target.join("fuzz").join(host).join("release")).unwrap_or_default();
+    let host = host().unwrap_or_default();
+    let sanitizer = |target: &str| if target == UNSAFE { ADDRESS_SANITIZER } else { NO_SANITIZER };
     let plan = |target: &String| Plan {
         target: target.clone(),
-        program: programs.join(target),
+        program: built(repo, sanitizer(target)).join(&host).join("release").join(target),
+        sanitized: target == UNSAFE,
         fuzz: repo.root.join("fuzz"),
         scratch: repo.target.join("fuzz-runs").join(target),
         goal,
         must_fail: target == CANARY,
     };
     ordered.into_iter().map(plan).collect()
+}
+
+/// Where what is built with this sanitizer lies: other switches for the compiler, so nothing to share.
+fn built(repo: &Repo, sanitizer: &str) -> PathBuf {
+    match sanitizer {
+        NO_SANITIZER => repo.target.join("fuzz"),
+        other => repo.target.join(format!("fuzz-{other}")),
+    }
 }
 
 /// The targets named, or all.
@@ -189,13 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_a_long_run_are_read_and_others_refused() {
-        let (goal, named) = long_goal(&words("--runs 5 scan --seconds 7 samples")).unwrap();
+    fn limits_of_a_run_are_read_and_others_refused() {
+        let (goal, named) = limits(&words("--runs 5 scan --seconds 7 samples"), LONG).unwrap();
         assert_eq!((goal.executions, goal.time.as_secs()), (5, 7));
         assert_eq!(named, ["scan", "samples"]);
-        assert_eq!(long_goal(&[]).unwrap().0.executions, 1_000_000_000);
+        let (goal, _) = limits(&words("--seconds 7"), SMOKE).unwrap();
+        assert_eq!((goal.executions, goal.time.as_secs()), (2_000_000, 7));
+        assert_eq!(limits(&[], LONG).unwrap().0.executions, 1_000_000_000);
         for bad in ["--runs", "--runs none", "--runs 0", "--hours 3"] {
-            assert!(long_goal(&words(bad)).is_err(), "{bad}");
+            assert!(limits(&words(bad), SMOKE).is_err(), "{bad}");
         }
     }
 

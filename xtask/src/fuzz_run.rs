@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) target: String,
     /// Its program, with the fuzzer in it.
     pub(crate) program: PathBuf,
+    /// Whether the address sanitizer is in it.
+    pub(crate) sanitized: bool,
     /// The directory of corpora, regressions, dictionaries and artifacts.
     pub(crate) fuzz: PathBuf,
     /// A place for what need not be kept.
@@ -80,7 +82,17 @@ pub(crate) fn in_the_foreground(plan: &Plan, given: &[OsString], only_files: boo
 
 /// The program with the options that every run of the target has.
 fn command(plan: &Plan) -> Result<Command, String> {
-    let mut command = Command::new(&plan.program);
+    let mut command = if plan.sanitized {
+        Command::new(&plan.program)
+    } else {
+        // The fuzzer limits single allocations only where a sanitizer tells it of them. What is reserved and not
+        // touched counts here too.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("ulimit -v {ADDRESS_SPACE_KIB} && exec \"$0\" \"$@\"")])
+            .arg(&plan.program);
+        shell
+    };
     command.current_dir(&plan.fuzz).stdin(Stdio::null());
     let artifacts = artifacts(plan);
     make(&artifacts)?;
@@ -244,6 +256,8 @@ fn bytes_max(target: &str) -> usize {
 
 /// What the planted bug says; `fuzz/src/canary.rs` has the same words.
 const PLANTED: &str = "the planted bug of the canary";
+/// What a program without the sanitizer may map. Threads reserve 64 MiB each and use little of it.
+const ADDRESS_SPACE_KIB: u64 = 1 << 20;
 const SIDE_BY_SIDE: usize = 2;
 const HEADER: &str = "target        executions    exec/s  seconds  corpus  coverage";
 
@@ -264,6 +278,7 @@ mod tests {
         Plan {
             target: "any".to_owned(),
             program: place.clone(),
+            sanitized: false,
             fuzz: place.clone(),
             scratch: place,
             goal,
