@@ -173,7 +173,8 @@ fn mark_that_fits(files: &mut Files, rng: &mut Rng) {
     stored.copy_from_slice(&segment.bytes[frame.end - CHECKSUM_BYTES..frame.end]);
     let witness = Witness { end, checksum: u32::from_be_bytes(stored) };
     let beyond = if rng.one_in(3) { rng.below(64) as u64 } else { 0 };
-    let position = Position { segment: number + u64::from(rng.one_in(8)), offset: end + beyond };
+    let position =
+        Position { segment: number.saturating_add(u64::from(rng.one_in(8))), offset: end + beyond };
     let slot = mark(position, rng.below(4) as u64, rng.below(3) as u64, vec![witness]);
     files.pieces.retain(|piece| piece.code != MARK);
     files.pieces.push(Piece { code: MARK, bytes: [slot.clone(), slot].concat() });
@@ -257,6 +258,17 @@ mod tests {
             repair_intent(&mut changed);
             let is_code = INTENT_HEAD_BYTES <= at && (at - INTENT_HEAD_BYTES).is_multiple_of(STEP_BYTES);
             assert!(intent::decode(&changed).is_some() || is_code, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_made_for_the_segment_with_the_last_number_too() {
+        let entry = [&[4, 1, 0, 0, 0, 16][..], &[0; 16], &0xa6d1_af2c_u32.to_be_bytes()].concat();
+        let last = Files { settings: 0, pieces: vec![Piece { code: WITH_HEADER | 7, bytes: entry }] };
+        for seed in 0..200 {
+            let mut files = last.clone();
+            mark_that_fits(&mut files, &mut Rng::new(seed));
+            assert!(files.pieces.iter().any(|piece| piece.code == MARK), "seed {seed}");
         }
     }
 
