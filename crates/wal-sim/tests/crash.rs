@@ -116,6 +116,15 @@ fn a_hole_before_the_first_mark_is_called_damage_and_loses_nothing() {
     assert!(told.contains("the log opens and goes on") && !told.contains("broken"), "{told}");
 }
 
+/// Such damage is repaired; where power fails within that repair, the next open calls it damage again.
+#[test]
+fn damage_without_a_mark_stays_damage_while_its_repair_is_cut_short() {
+    let schedule = "history fresh 1000026\nkill 2\ncrash 21 keep 1 0 1 1 1 1\ncrash 14 keep 0 1 0 1 1 0"
+        .parse()
+        .unwrap();
+    replay(&schedule, Defect::None, &mut |_| ()).unwrap();
+}
+
 #[test]
 fn a_history_gives_the_same_moments_every_time() {
     for kind in KINDS {

@@ -116,6 +116,7 @@ impl Run {
         let storage: Arc<dyn Storage> = Arc::new(Broken::new(Arc::new(self.sim.clone()), self.defect));
         let before = self.sim.disk();
         (self.unsettled, self.met_before) = (false, self.sim.met().len());
+        let first_moment = self.moments.lock().unwrap().len();
         let mut found = Found::default();
         let mut opened = open_with(&storage, &self.options, &mut found);
         if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Damaged) {
@@ -145,6 +146,10 @@ impl Run {
                 ));
             }
             self.called_damage += 1;
+            // Damage stays damage until its repair is done: power loss within it may be told the same.
+            for moment in self.moments.lock().unwrap().iter_mut().skip(first_moment) {
+                moment.promise.damaged = true;
+            }
         }
         {
             let mut promise = self.promise();
