@@ -125,6 +125,14 @@ fn damage_without_a_mark_stays_damage_while_its_repair_is_cut_short() {
     replay(&schedule, Defect::None, &mut |_| ()).unwrap();
 }
 
+/// The last segment left with its damage, and the one before it, now the last, ended in a prepared byte: the
+/// first open left that, the second cut it.
+#[test]
+fn a_segment_that_a_repair_makes_the_last_is_trimmed_by_it() {
+    let schedule = "history skipping 1000059\ncrash 110 keep 1".parse().unwrap();
+    replay(&schedule, Defect::None, &mut |_| ()).unwrap();
+}
+
 #[test]
 fn a_history_gives_the_same_moments_every_time() {
     for kind in KINDS {

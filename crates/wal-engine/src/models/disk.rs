@@ -84,6 +84,7 @@ impl ModelDisk {
             options: options.preallocation(Preallocation::None),
             kept: vec![Kept { number: 1, name, bytes: bytes as u64, stats: SegmentStats::default() }],
             append_at: AppendAt::Continue(at),
+            durable: at,
             mark: None,
             trail: Trail::default(),
             repair: None,
