@@ -133,6 +133,14 @@ fn a_segment_that_a_repair_makes_the_last_is_trimmed_by_it() {
     replay(&schedule, Defect::None, &mut |_| ()).unwrap();
 }
 
+/// A hole that no mark tells from rot, in a log that is to go on behind damage: entries that nobody was promised
+/// come back without the one in the hole.
+#[test]
+fn going_on_behind_an_unmarked_hole_loses_only_what_was_not_durable() {
+    let schedule = "history skipping 1000540\ncrash 23 keep 0 1 0 1 1".parse().unwrap();
+    replay(&schedule, Defect::None, &mut |_| ()).unwrap();
+}
+
 #[test]
 fn a_history_gives_the_same_moments_every_time() {
     for kind in KINDS {
