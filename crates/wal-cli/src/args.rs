@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, with one example for every command in its help.
 
+mod help;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -10,7 +12,7 @@ use wal_engine::{Position, Preallocation, RecoveryMode};
 
 /// Looks into, verifies, repairs, fills, truncates and measures a write-ahead log.
 #[derive(Debug, Parser)]
-#[command(name = "wal", version, after_help = EXIT_CODES)]
+#[command(name = "wal", version, after_help = help::EXIT_CODES)]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -21,43 +23,43 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Print every entry in order, up to the first fault
-    #[command(after_help = DUMP_HELP)]
+    #[command(after_help = help::DUMP)]
     Dump(DumpArgs),
     /// Read everything and say whether the log is whole
-    #[command(after_help = VERIFY_HELP)]
+    #[command(after_help = help::VERIFY)]
     Verify(ReadArgs),
     /// Say what is in the log: totals, samples over time, metrics and labels with most series, how it ends
-    #[command(after_help = STAT_HELP)]
+    #[command(after_help = help::STAT)]
     Stat(ReadArgs),
     /// Append NDJSON entries from standard input
-    #[command(after_help = IMPORT_HELP)]
+    #[command(after_help = help::IMPORT)]
     Import(ImportArgs),
     /// Say what opening the log would change, or do it
-    #[command(after_help = REPAIR_HELP)]
+    #[command(after_help = help::REPAIR)]
     Repair(RepairArgs),
     /// Remove what is older than a time
-    #[command(after_help = TRUNCATE_HELP)]
+    #[command(after_help = help::TRUNCATE)]
     Truncate(TruncateArgs),
     /// List, put back or delete what a repair has set aside
-    #[command(after_help = QUARANTINE_HELP)]
+    #[command(after_help = help::QUARANTINE)]
     Quarantine(QuarantineArgs),
     /// Copy a log that nobody writes to at the moment
-    #[command(after_help = BACKUP_HELP)]
+    #[command(after_help = help::BACKUP)]
     Backup(BackupArgs),
     /// Write everything readable to a fresh log, and say what is missing
-    #[command(after_help = SALVAGE_HELP)]
+    #[command(after_help = help::SALVAGE)]
     Salvage(SalvageArgs),
     /// Measure this disk and this build
-    #[command(after_help = BENCH_HELP)]
+    #[command(after_help = help::BENCH)]
     Bench(BenchArgs),
     /// Show the log at work: write, die without warning, recover, check, truncate
-    #[command(after_help = DEMO_HELP)]
+    #[command(after_help = help::DEMO)]
     Demo(DemoArgs),
     /// Print completions for a shell
-    #[command(after_help = COMPLETIONS_HELP)]
+    #[command(after_help = help::COMPLETIONS)]
     Completions(CompletionsArgs),
     /// Write manual pages
-    #[command(after_help = MAN_HELP)]
+    #[command(after_help = help::MAN)]
     Man(ManArgs),
     /// The part of the demonstration that is killed
     #[command(hide = true)]
@@ -260,16 +262,24 @@ pub(crate) struct QuarantineArgs {
 /// What to do with the quarantine.
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineAction {
-    /// One JSON object a file: name, segment, offset, bytes
-    List,
+    /// A table on a terminal, else one JSON object a file: name, segment, offset, bytes
+    List {
+        /// Print JSON also on a terminal
+        #[arg(long)]
+        json: bool,
+    },
     /// Put the files back together in a fresh directory; the log and its quarantine stay as they are
     Restore {
         /// A directory that is empty or not there yet
         #[arg(long, value_name = "NEWDIR")]
         to: PathBuf,
     },
-    /// Delete the files for good
-    Purge,
+    /// Delete the files for good, and print them as `list` does
+    Purge {
+        /// Print JSON also on a terminal
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `wal backup`
@@ -341,109 +351,3 @@ pub(crate) struct DemoWriterArgs {
     /// The log's directory
     pub(crate) dir: PathBuf,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done, also when a torn tail was trimmed or a repair applied; a closed pipe is no error
-  1  the log is torn, damaged or unsupported (dump, verify), or a writing command refused because of it
-  2  wrong usage or bad input, also a DIR that does not exist or is no directory
-  3  an I/O or lock error
-
-Entries, reports and JSON go to standard output; messages, warnings and progress to standard error.
-dump, verify and stat write, create, lock and rename nothing.
-
-Example:
-  wal demo";
-
-const DUMP_HELP: &str = "\
-Text, one line a sample; a reference without a series read so far stands as {ref=\"17\"}:
-  series 1 {__name__=\"up\",job=\"node\"}
-  {__name__=\"up\",job=\"node\"} 1.5 @1700000000000
-  delete {__name__=\"up\",job=\"node\"} @0..@100
-
-Malformed entries (whole, but not decodable) are reported on standard error and skipped; alone they
-leave the exit code at 0.
-
-With --follow, waits for more at the end of the log and never ends by itself: interrupt it, or close the
-pipe. What is unfinished at the very end is waited for. A fault ends it (exit code 1) unless --skip-damaged
-is given. Where the log was truncated, cut or rewritten below the reader, that is said on standard error.
-
-Of an entry only the items that are wanted are printed, and entries without any are left out: the output
-is a log of its own, for `wal import`. --since and --until leave series alone, and keep deletes that reach
-into the time. --match knows a series by the entries read before, so combine it with --from with care:
-samples of series without one are left out and counted on standard error.
-
-Example:
-  wal dump data/wal --format text | tail
-  wal dump data/wal --match 'up{job=~\"node|db\"}' --since 2023-11-14T22:00:00Z --format text
-  wal dump data/wal --follow";
-
-const VERIFY_HELP: &str = "\
-Exit code 0 if the verdict is clean, 1 if it is torn, damaged or unsupported. Malformed entries are
-listed and are no fault. Beside a running writer the entry in flight at the very tail is no fault.
-
-Example:
-  wal verify data/wal --json";
-
-const STAT_HELP: &str = "\
-Counts what can be read, also beyond faults; the log's verdict is said with the figures. Memory grows with
-the series and their label values, not with the samples.
-
-Example:
-  wal stat data/wal";
-
-const IMPORT_HELP: &str = "\
-One line is one entry, as `wal dump` prints it; `segment` and `offset` are ignored. A line without
-items writes nothing; blank lines are passed over, but counted. Series labels are stored sorted by name.
-At a bad line everything before it is kept and made durable (exit code 2). A torn tail is trimmed and
-said; a damaged log is refused (exit code 1).
-
-Example:
-  wal dump old/wal | wal import new/wal --sync-every 1000 --ack";
-
-const REPAIR_HELP: &str = "\
-Nothing is destroyed: what is cut goes to DIR/quarantine first. Exit code 1 if the mode refuses.
-
-Example:
-  wal repair data/wal --mode skip-damaged --apply";
-
-const TRUNCATE_HELP: &str = "\
-Example:
-  wal truncate data/wal --mint 1700000000000 --keep-all";
-
-const QUARANTINE_HELP: &str = "\
-Example:
-  wal quarantine data/wal restore --to data/wal-before-repair";
-
-const BACKUP_HELP: &str = "\
-Takes the writer's lock and opens the log as a writer does: a torn tail is trimmed and said, a damaged log
-is refused (exit code 1). Sealed segments are linked where both directories are on one file system, the
-rest is copied and made durable. A process that writes the log makes its own backup with `Wal::backup`.
-
-Example:
-  wal backup data/wal backups/wal-monday";
-
-const SALVAGE_HELP: &str = "\
-Reads IN like `dump --skip-damaged`, without a lock, also beside a writer, and goes on with the next segment
-where one cannot be read at all. Series that a killed truncation of Prometheus left in IN/compact.tmp come
-first. Every place that is missing is said on standard error; that alone leaves the exit code at 0.
-Memory grows with the series.
-
-Example:
-  wal salvage data/wal data/wal-salvaged";
-
-const COMPLETIONS_HELP: &str = "\
-Example:
-  wal completions bash > ~/.local/share/bash-completion/completions/wal";
-
-const MAN_HELP: &str = "\
-Example:
-  wal man ~/.local/share/man/man1";
-
-const BENCH_HELP: &str = "\
-Example:
-  wal bench /var/tmp --json";
-
-const DEMO_HELP: &str = "\
-Example:
-  wal demo";
