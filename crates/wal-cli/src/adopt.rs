@@ -26,7 +26,7 @@ pub(crate) fn series(dir: &Path, entry_bytes_max: u64) -> Result<Vec<Vec<Series>
     let file = OsStorage::new(dir, Modes::default()).open(FILE, Access::Read).map_err(failed)?;
     let len = file.len().map_err(failed)?;
     if let Some(reason) = header::check(&*file, len).map_err(failed)? {
-        exit::say(format_args!("{}: nothing adopted: {reason}", path.display()));
+        exit::warn(format_args!("{}: nothing adopted: {reason}", path.display()));
         return Ok(Vec::new());
     }
     let mut reader = SegmentReader::new(file, len, entry_bytes_max, ReadMethod::Positioned);
@@ -43,7 +43,10 @@ pub(crate) fn series(dir: &Path, entry_bytes_max: u64) -> Result<Vec<Vec<Series>
             SegmentStep::End(wal_segment::reader::Tail::Fault(_)) => reader.offset(),
             SegmentStep::End(_) => return Ok(adopted),
         };
-        exit::say(format_args!("{}: offset {fault_at}: passed over to the next whole entry", path.display()));
+        exit::warn(format_args!(
+            "{}: offset {fault_at}: passed over to the next whole entry",
+            path.display()
+        ));
         match reader.search(fault_at + 1).map_err(failed)?.found {
             Some(next) => reader.seek(next),
             None => return Ok(adopted),

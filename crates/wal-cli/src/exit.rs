@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use wal_engine::{Error, ErrorKind};
 
+use crate::colour::{Colour, Tone};
+
 /// Everything asked for was done.
 const DONE: u8 = 0;
 /// The log is torn, damaged or unsupported.
@@ -132,10 +134,21 @@ fn code_of(kind: ErrorKind) -> u8 {
     }
 }
 
-/// Says a message or warning on standard error.
+/// Says a message on standard error.
 pub(crate) fn say(message: impl Display) {
     // Without a standard error nobody can be told, and the exit code still speaks.
     let _ = writeln!(io::stderr().lock(), "wal: {message}");
+}
+
+/// Says what may be wrong, or is not as it was asked for, and ends nothing.
+pub(crate) fn warn(message: impl Display) {
+    say_as(Tone::Warning, message);
+}
+
+/// On a terminal the name in front of the message has the colour of its tone.
+fn say_as(tone: Tone, message: impl Display) {
+    let name = Colour::stderr().paint(tone, "wal:");
+    let _ = writeln!(io::stderr().lock(), "{name} {message}");
 }
 
 /// Ends a command: prints what is left to say and gives the exit code.
@@ -144,7 +157,7 @@ pub(crate) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
         Ok(Outcome::Done) | Err(Failure::ClosedPipe) => ExitCode::from(DONE),
         Ok(Outcome::LogAtFault) => ExitCode::from(LOG_AT_FAULT),
         Err(Failure::Said { code, message }) => {
-            say(message);
+            say_as(Tone::Bad, message);
             ExitCode::from(code)
         }
     }

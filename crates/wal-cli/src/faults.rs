@@ -5,12 +5,14 @@ use std::path::Path;
 use wal_engine::{Fault, Gap, Position, RecoveryReport, Verdict};
 use wal_format::DecodeError;
 
+use crate::colour::Colour;
 use crate::exit;
 use crate::place::segment_file;
 
 /// A fault: the file, the offset, the verdict and the reason.
 pub(crate) fn fault(dir: &Path, fault: &Fault) -> String {
-    let message = format!("{}: {}: {}", at(dir, fault.at), fault.verdict, fault.reason);
+    let verdict = Colour::stderr().verdict(fault.verdict);
+    let message = format!("{}: {verdict}: {}", at(dir, fault.at), fault.reason);
     match fault.entry_behind {
         Some(offset) => format!("{message}; a whole entry starts behind it, at offset {offset}"),
         None => message,
@@ -21,10 +23,8 @@ pub(crate) fn fault(dir: &Path, fault: &Fault) -> String {
 pub(crate) fn gap(dir: &Path, gap: &Gap, fault: &Fault) -> String {
     let bytes = gap.to_offset.saturating_sub(gap.from.offset);
     let from = at(dir, gap.from);
-    format!(
-        "{from}: {}: {}; passed over {bytes} bytes, up to offset {}",
-        fault.verdict, gap.reason, gap.to_offset
-    )
+    let verdict = Colour::stderr().verdict(fault.verdict);
+    format!("{from}: {verdict}: {}; passed over {bytes} bytes, up to offset {}", gap.reason, gap.to_offset)
 }
 
 /// An entry that is whole but does not decode.
@@ -48,7 +48,7 @@ pub(crate) fn next_step(dir: &Path, fault: &Fault) -> String {
 /// Says what opening a log for writing has trimmed, and where that is kept.
 pub(crate) fn say_trimmed(dir: &Path, report: &RecoveryReport) {
     for line in trimmed(dir, report) {
-        exit::say(line);
+        exit::warn(line);
     }
 }
 

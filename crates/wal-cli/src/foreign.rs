@@ -64,12 +64,12 @@ pub(crate) fn note_if_empty(dir: &Path) {
     let below = dir.join("wal");
     let dir = dir.display();
     if self::names(&below).iter().any(|name| is_number(name)) {
-        exit::say(format_args!(
+        exit::warn(format_args!(
             "{dir}: no segment files here\n  next: name the directory that has them: {}",
             below.display()
         ));
     } else {
-        exit::say(format_args!(
+        exit::warn(format_args!(
             "{dir}: no segment files here: an empty log\n  \
              next: if there should be one, name the directory that has files such as 000001"
         ));

@@ -9,6 +9,7 @@ mod args;
 mod cardinality;
 mod clock;
 mod cmd;
+mod colour;
 mod exit;
 mod faults;
 mod filter;

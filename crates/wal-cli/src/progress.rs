@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use wal_engine::{Recovery, RecoveryReport, Wal};
+use wal_engine::{Recovery, RecoveryMode, RecoveryReport, ReplayProgress, Wal, inspect_with_progress};
 
 /// A bar with bytes, rate and time left, or a spinner where nobody knows how much is to come.
 pub(crate) struct Progress {
@@ -86,28 +86,47 @@ pub(crate) fn input_bytes() -> Option<u64> {
 
 /// Replays a log that is opened for writing, with a bar.
 pub(crate) fn replay(recovery: Recovery) -> wal_engine::Result<(Wal, RecoveryReport)> {
+    watch(&recovery.progress(), || recovery.replay(&mut ()))
+}
+
+/// Reads a log to tell what opening it would do, with a bar.
+pub(crate) fn inspect(dir: &Path, mode: RecoveryMode) -> wal_engine::Result<RecoveryReport> {
+    let progress = ReplayProgress::default();
+    watch(&progress, || inspect_with_progress(dir, mode, &progress))
+}
+
+/// Draws a bar while `work` reads a log.
+fn watch<T>(progress: &ReplayProgress, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
-        return recovery.replay(&mut ());
+        return work();
     }
-    let progress = recovery.progress();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let drawer = scope.spawn(|| {
-            let mut drawn = Progress::start("", Some(progress.total_bytes()));
-            // A replay that fails never reaches the total.
-            while !ended.load(Ordering::Acquire) {
-                drawn.step(progress.done_bytes());
-                thread::park_timeout(DRAWING_INTERVAL);
+            let mut drawn = None;
+            loop {
+                let total = progress.total_bytes();
+                if total != 0 {
+                    let drawn = drawn.get_or_insert_with(|| Progress::start("", Some(total)));
+                    drawn.step(progress.done_bytes());
+                }
+                // What fails never reaches the total. One look there is, however soon it is over.
+                if ended.load(Ordering::Acquire) {
+                    return;
+                }
+                thread::park_timeout(if total == 0 { FIRST_LOOK } else { DRAWING_INTERVAL });
             }
         });
-        let replayed = recovery.replay(&mut ());
+        let done = work();
         ended.store(true, Ordering::Release);
         drawer.thread().unpark();
-        replayed
+        done
     })
 }
 
 const BAR: &str = "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left{msg}";
 const DRAWING_INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for a total.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// A smaller log is read before anyone could read a bar.
 const DRAWN_AT_ONCE_BYTES: u64 = 1 << 20;

@@ -58,7 +58,7 @@ pub use prometheus::WalCollector;
 pub use prometheus_client;
 pub use quarantine::{list_quarantine, purge_quarantine, restore_quarantine};
 pub use reader::{LogEntry, ReadEvent, ReadOptions, SegmentSummary, WalReader};
-pub use recovery::{Recovery, inspect};
+pub use recovery::{Recovery, inspect, inspect_with_progress};
 pub use replay::ReplaySink;
 pub use report::{Gap, Quarantined, RecoveryReport};
 pub use scan::SegmentEnd;

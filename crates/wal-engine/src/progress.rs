@@ -15,10 +15,9 @@ struct Bytes {
 }
 
 impl ReplayProgress {
-    pub(crate) fn of(total_bytes: u64) -> Self {
-        let progress = Self::default();
-        progress.0.total.store(total_bytes, Ordering::Relaxed);
-        progress
+    /// There are so many bytes to read.
+    pub(crate) fn expect(&self, total_bytes: u64) {
+        self.0.total.store(total_bytes, Ordering::Relaxed);
     }
 
     /// Bytes of all segments, as they were when the log was opened.
@@ -75,7 +74,8 @@ mod tests {
 
     #[test]
     fn progress_never_falls_and_never_passes_the_total() {
-        let progress = ReplayProgress::of(100);
+        let progress = ReplayProgress::default();
+        progress.expect(100);
         let mut meter = Meter::new(&progress);
         meter.read_to(30);
         meter.read_to(20);

@@ -85,7 +85,8 @@ impl Recovery {
         if let Some(fault) = find_unsupported(&view)? {
             return Err(Error::fault(&fault, fault_path(&view, &fault)));
         }
-        let progress = ReplayProgress::of(view.segments.iter().map(|segment| segment.bytes).sum());
+        let progress = ReplayProgress::default();
+        progress.expect(view.bytes());
         Ok(Self { storage, lock, view, options, progress })
     }
 
@@ -186,6 +187,19 @@ impl Recovery {
 /// When the directory or a file cannot be read. A log that the mode would refuse is no error here: the
 /// report says `refused`.
 pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
+    inspect_with_progress(dir, mode, &ReplayProgress::default())
+}
+
+/// Like [`inspect`], for a log that takes a while: `progress`, a fresh one, tells other threads how far it has been
+/// read. Its total is 0 until the directory has been looked at.
+///
+/// # Errors
+/// As for [`inspect`].
+pub fn inspect_with_progress(
+    dir: &Path,
+    mode: RecoveryMode,
+    progress: &ReplayProgress,
+) -> Result<RecoveryReport> {
     wal::require_directory(dir)?;
     let storage: Arc<dyn Storage> = Arc::new(OsStorage::new(dir, Modes::default()));
     let view = View::read(storage)?;
@@ -201,7 +215,8 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
         });
     }
     let options = WalOptions::default().recovery_mode(mode);
-    let mut reading = read(&view, &options, &ReplayProgress::default(), &mut ())?;
+    progress.expect(view.bytes());
+    let mut reading = read(&view, &options, progress, &mut ())?;
     if let Some(fault) = &reading.fault
         && decide::action(mode, fault.verdict) == Action::Refuse
     {

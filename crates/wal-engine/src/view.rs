@@ -29,6 +29,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
     /// Reads the directory. The mark is loaded before the names are listed: it may then be older than
     /// the segments, which is harmless, and never newer.
     pub(crate) fn read(storage: Arc<dyn Storage>) -> Result<Self> {

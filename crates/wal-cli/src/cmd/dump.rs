@@ -71,7 +71,7 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
             ReadEvent::SegmentEnd(summary) => sealed_bytes += summary.bytes,
             ReadEvent::Malformed { at, error } => {
                 out.flush().map_err(Failure::output)?;
-                exit::say(faults::malformed(dir, at, &error));
+                exit::warn(faults::malformed(dir, at, &error));
             }
             ReadEvent::Gap(gap, fault) => {
                 out.flush().map_err(Failure::output)?;
@@ -127,7 +127,7 @@ fn follow(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
             _ => out.flush().map_err(Failure::output)?,
         }
         match event {
-            Some(FollowEvent::Malformed { at, error }) => exit::say(faults::malformed(dir, at, &error)),
+            Some(FollowEvent::Malformed { at, error }) => exit::warn(faults::malformed(dir, at, &error)),
             Some(FollowEvent::Fault(fault)) => {
                 say_fault(args, &fault);
                 if !args.skip_damaged {
@@ -173,7 +173,7 @@ impl Printer {
     fn say_nameless(&self) {
         match self.filter.nameless() {
             0 => {}
-            count => exit::say(format_args!(
+            count => exit::warn(format_args!(
                 "{count} samples and deletes left out: no entry read before them names their series\n  \
                  next: read from the start of the log, or ask with --ref"
             )),
@@ -190,7 +190,7 @@ fn say_fault(args: &DumpArgs, fault: &Fault) {
 }
 
 fn say_moved(args: &DumpArgs, asked: Position, now: Position, what: &str) {
-    exit::say(format_args!("{}: {what}; going on at {now}", faults::at(&args.dir, asked)));
+    exit::warn(format_args!("{}: {what}; going on at {now}", faults::at(&args.dir, asked)));
 }
 
 /// How often to look whether anyone still reads the output, while nothing is written to it.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use wal_engine::{RecoveryReport, Verdict, Wal, WalOptions, inspect};
+use wal_engine::{RecoveryReport, Verdict, Wal, WalOptions};
 
 use crate::args::RepairArgs;
 use crate::exit::{Failure, Outcome};
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
         wal.close().map_err(engine)?;
         report
     } else {
-        inspect(dir, mode).map_err(engine)?
+        progress::inspect(dir, mode).map_err(engine)?
     };
     place::print(|out| print(args, &report, out))?;
     if report.refused {

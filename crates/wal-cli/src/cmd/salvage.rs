@@ -200,7 +200,7 @@ impl Salvage<'_> {
     /// Notes and says what is not copied.
     fn miss(&mut self, from: Position, to_offset: Option<u64>, reason: String) {
         let upto = to_offset.map_or_else(String::new, |offset| format!(", up to offset {offset}"));
-        exit::say(format_args!("missing: {}{upto}: {reason}", faults::at(&self.args.dir, from)));
+        exit::warn(format_args!("missing: {}{upto}: {reason}", faults::at(&self.args.dir, from)));
         self.missing.push(Missing { from, to_offset, reason });
     }
 }

@@ -14,6 +14,7 @@ use wal_format::Payload;
 
 use crate::args::ReadArgs;
 use crate::cardinality::Cardinality;
+use crate::colour::Colour;
 use crate::exit::{self, Failure, Outcome};
 use crate::progress::{self, Progress};
 use crate::table::Table;
@@ -55,7 +56,9 @@ pub(crate) fn run(args: &ReadArgs) -> Result<Outcome, Failure> {
     place::log_dir(&args.dir)?;
     foreign::note_if_empty(&args.dir);
     let figures = read(args)?;
-    place::print(|out| if args.json { figures.json(out) } else { figures.table(out) })?;
+    place::print(
+        |out| if args.json { figures.json(out) } else { figures.table(Colour::of(out.get_ref()), out) },
+    )?;
     Ok(Outcome::Done)
 }
 
@@ -92,7 +95,7 @@ fn read(args: &ReadArgs) -> Result<Figures, Failure> {
                 figures.entry(&entry, &mut timeline);
             }
             ReadEvent::Malformed { at, error } => {
-                progress.aside(|| exit::say(faults::malformed(dir, at, &error)));
+                progress.aside(|| exit::warn(faults::malformed(dir, at, &error)));
                 figures.malformed += 1;
             }
             ReadEvent::Gap(gap, fault) => {
@@ -237,7 +240,7 @@ impl Figures {
     }
 
     /// Prints tables.
-    fn table(&self, out: &mut impl Write) -> io::Result<()> {
+    fn table(&self, colour: Colour, out: &mut impl Write) -> io::Result<()> {
         let mut table = Table::new(1, &["", "entries", "items", "bytes", ""]);
         for (name, kind) in ["series", "samples", "deletes"].iter().zip(&self.kinds) {
             let counts = [kind.entries, kind.items, kind.bytes].map(text::count);
@@ -249,7 +252,7 @@ impl Figures {
         table.row(["other", "", "", &text::count(other), &size].map(str::to_owned).to_vec());
         table.write(out)?;
         writeln!(out)?;
-        self.facts(out)?;
+        self.facts(colour, out)?;
         if let Some(chart) = &self.chart {
             writeln!(out)?;
             chart.write(out)?;
@@ -262,9 +265,9 @@ impl Figures {
     }
 
     /// Prints one line for each of the facts that are no list.
-    fn facts(&self, out: &mut impl Write) -> io::Result<()> {
+    fn facts(&self, colour: Colour, out: &mut impl Write) -> io::Result<()> {
         let live = if self.live { ", live" } else { "" };
-        writeln!(out, "log         {}{live}", self.verdict)?;
+        writeln!(out, "log         {}{live}", colour.verdict(self.verdict))?;
         writeln!(
             out,
             "segments    {} of {} in all",

@@ -43,12 +43,12 @@ pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     match closed {
         // The repair that opening put off finds no room yet, which is no failure of the truncation.
         Err(error) if recovery.pending && error.kind() == ErrorKind::DiskFull => {
-            exit::say(format_args!("{}: not repaired yet: {error}", dir.display()));
+            exit::warn(format_args!("{}: not repaired yet: {error}", dir.display()));
         }
         other => other.map_err(engine)?,
     }
     for fault in &report.damaged {
-        exit::say(format_args!("left as it is: {}", faults::fault(dir, fault)));
+        exit::warn(format_args!("left as it is: {}", faults::fault(dir, fault)));
     }
     place::print(|out| writeln!(out, "{}", report.to_string().trim_end()))?;
     Ok(Outcome::Done)

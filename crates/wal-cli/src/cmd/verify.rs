@@ -9,6 +9,7 @@ use wal_engine::{
 };
 
 use crate::args::ReadArgs;
+use crate::colour::Colour;
 use crate::exit::{self, Failure, Outcome};
 use crate::progress::{self, Progress};
 use crate::table::Table;
@@ -39,7 +40,9 @@ pub(crate) fn run(args: &ReadArgs) -> Result<Outcome, Failure> {
         None => read(args)?,
         Some(segment) => Findings::of_other_log(&args.dir, &segment),
     };
-    place::print(|out| if args.json { findings.json(out) } else { findings.table(&args.dir, out) })?;
+    place::print(|out| {
+        if args.json { findings.json(out) } else { findings.table(&args.dir, Colour::of(out.get_ref()), out) }
+    })?;
     Ok(if findings.verdict == Verdict::Clean { Outcome::Done } else { Outcome::LogAtFault })
 }
 
@@ -65,7 +68,7 @@ fn read(args: &ReadArgs) -> Result<Findings, Failure> {
         match event {
             ReadEvent::Entry(entry) => progress.step(sealed_bytes + entry.end.offset),
             ReadEvent::Malformed { at, error } => {
-                progress.aside(|| exit::say(faults::malformed(dir, at, &error)));
+                progress.aside(|| exit::warn(faults::malformed(dir, at, &error)));
                 findings.malformed.push(at);
             }
             ReadEvent::Gap(gap, fault) => {
@@ -157,7 +160,7 @@ impl Findings {
     }
 
     /// Prints a table and the verdict below it.
-    fn table(&self, dir: &Path, out: &mut impl Write) -> io::Result<()> {
+    fn table(&self, dir: &Path, colour: Colour, out: &mut impl Write) -> io::Result<()> {
         let mut table = Table::new(
             1,
             &[
@@ -184,18 +187,13 @@ impl Findings {
         }
         table.write(out)?;
         writeln!(out)?;
+        let verdict = colour.verdict(self.verdict);
         match &self.fault {
-            None => writeln!(out, "{}: {}", dir.display(), self.verdict)?,
+            None => writeln!(out, "{}: {verdict}", dir.display())?,
             Some(fault) => {
                 let file = place::segment_file(dir, fault.at.segment);
                 let (file, offset) = (file.display(), fault.at.offset);
-                writeln!(
-                    out,
-                    "{}: {}: {file}: offset {offset}: {}",
-                    dir.display(),
-                    self.verdict,
-                    fault.reason
-                )?;
+                writeln!(out, "{}: {verdict}: {file}: offset {offset}: {}", dir.display(), fault.reason)?;
             }
         }
         if self.live {
