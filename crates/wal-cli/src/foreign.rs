@@ -57,23 +57,55 @@ pub(crate) fn modern_advice(dir: &Path) -> String {
 /// Says that there is nothing to read, and where the log may be. An empty directory is an empty log, but
 /// mostly a wrong path.
 pub(crate) fn note_if_empty(dir: &Path) {
-    let names = names(dir);
-    if names.iter().any(|name| is_number(name)) {
-        return;
+    if let Some(empty) = no_segments(dir) {
+        exit::warn(empty.said());
+    }
+}
+
+/// Refuses the folder above a log, in which a writing command would only leave files behind; says that an empty one is
+/// empty.
+pub(crate) fn refuse_above(dir: &Path) -> Result<(), Failure> {
+    match no_segments(dir) {
+        Some(above @ NoSegments { below: Some(_), .. }) => Err(Failure::bad_input(above.said())),
+        Some(empty) => {
+            exit::warn(empty.said());
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// A directory without segment files.
+struct NoSegments<'a> {
+    dir: &'a Path,
+    /// The folder of it that has some.
+    below: Option<PathBuf>,
+}
+
+impl NoSegments<'_> {
+    fn said(&self) -> String {
+        let dir = self.dir.display();
+        match &self.below {
+            Some(below) => format!(
+                "{dir}: no segment files here\n  next: name the directory that has them: {}",
+                below.display()
+            ),
+            None => format!(
+                "{dir}: no segment files here: an empty log\n  \
+                 next: if there should be one, name the directory that has files such as 000001"
+            ),
+        }
+    }
+}
+
+/// Looks for segment files; none if there are some.
+fn no_segments(dir: &Path) -> Option<NoSegments<'_>> {
+    let has_segments = |dir: &Path| names(dir).iter().any(|name| is_number(name));
+    if has_segments(dir) {
+        return None;
     }
     let below = dir.join("wal");
-    let dir = dir.display();
-    if self::names(&below).iter().any(|name| is_number(name)) {
-        exit::warn(format_args!(
-            "{dir}: no segment files here\n  next: name the directory that has them: {}",
-            below.display()
-        ));
-    } else {
-        exit::warn(format_args!(
-            "{dir}: no segment files here: an empty log\n  \
-             next: if there should be one, name the directory that has files such as 000001"
-        ));
-    }
+    Some(NoSegments { dir, below: has_segments(&below).then_some(below) })
 }
 
 /// The names in a directory; none where it cannot be read, which whoever opens the log will say.

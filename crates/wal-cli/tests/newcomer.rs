@@ -68,11 +68,38 @@ fn the_folder_above_a_log_is_answered_with_the_log() {
 }
 
 #[test]
+fn a_writing_command_leaves_nothing_in_the_folder_above_a_log() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("wal");
+    fs::create_dir(&dir).unwrap();
+    fs::copy(golden("03-one-series").log.path().join("000001"), dir.join("000001")).unwrap();
+    let before = snapshot(data.path());
+    let place = tempfile::tempdir().unwrap();
+    let to = place.path().join("to");
+    let to = to.to_str().unwrap();
+    for (command, rest) in [
+        ("repair", &["--apply"][..]),
+        ("truncate", &["--mint", "0", "--keep-all"]),
+        ("backup", &[to]),
+        ("salvage", &[to]),
+    ] {
+        run(command, data.path(), rest).expect(2, &["no segment files here", dir.to_str().unwrap()]);
+    }
+    assert_eq!(snapshot(data.path()), before);
+    assert!(!Path::new(to).exists());
+}
+
+#[test]
 fn an_empty_folder_is_said_to_be_one() {
     let dir = tempfile::tempdir().unwrap();
     for command in ["dump", "verify", "stat"] {
         run(command, dir.path(), &[]).expect(0, &["no segment files here: an empty log", "next: "]);
     }
+    let place = tempfile::tempdir().unwrap();
+    let to = place.path().join("to");
+    let salvaged = run("salvage", dir.path(), &[to.to_str().unwrap()]);
+    salvaged.expect(0, &["no segment files here: an empty log"]);
+    assert!(snapshot(dir.path()).is_empty());
 }
 
 #[test]

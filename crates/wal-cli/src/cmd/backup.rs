@@ -6,12 +6,13 @@ use wal_engine::{RecoveryMode, Wal, WalOptions};
 
 use crate::args::BackupArgs;
 use crate::exit::{Failure, Outcome};
-use crate::{faults, place, progress};
+use crate::{faults, foreign, place, progress};
 
 /// Opens the log as its writer, copies it, and prints the report.
 pub(crate) fn run(args: &BackupArgs) -> Result<Outcome, Failure> {
     let (dir, to) = (&args.dir, &args.to);
     place::log_dir(dir)?;
+    foreign::refuse_above(dir)?;
     place::fresh_dir(to)?;
     place::apart(dir, to)?;
     let options = WalOptions::default().recovery_mode(RecoveryMode::TolerateTornTail);

@@ -7,12 +7,13 @@ use wal_engine::{RecoveryReport, Verdict, Wal, WalOptions};
 
 use crate::args::RepairArgs;
 use crate::exit::{Failure, Outcome};
-use crate::{faults, place, progress};
+use crate::{faults, foreign, place, progress};
 
 /// Inspects or repairs the log and prints the report.
 pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
     place::log_dir(dir)?;
+    foreign::refuse_above(dir)?;
     let mode = args.mode.into();
     let engine = |error| Failure::engine(dir, &error);
     let report = if args.apply {

@@ -17,12 +17,13 @@ use wal_segment::{Folder, Modes, OsStorage, Storage};
 use crate::args::SalvageArgs;
 use crate::exit::{self, Failure, Outcome};
 use crate::progress::{self, Progress};
-use crate::{adopt, faults, place, text};
+use crate::{adopt, faults, foreign, place, text};
 
 /// Copies what can be read and prints what was, and what is missing.
 pub(crate) fn run(args: &SalvageArgs) -> Result<Outcome, Failure> {
     let (dir, to) = (&args.dir, &args.to);
     place::log_dir(dir)?;
+    foreign::refuse_above(dir)?;
     place::fresh_dir(to)?;
     place::apart(dir, to)?;
     let adopted = adopt::series(dir, args.limit.entry_limit)?;

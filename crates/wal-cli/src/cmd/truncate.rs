@@ -10,7 +10,7 @@ use wal_types::SeriesRef;
 
 use crate::args::TruncateArgs;
 use crate::exit::{self, Failure, Outcome};
-use crate::{faults, place, progress};
+use crate::{faults, foreign, place, progress};
 
 /// Which series stay.
 enum Keep {
@@ -23,6 +23,7 @@ enum Keep {
 pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     let dir = &args.dir;
     place::log_dir(dir)?;
+    foreign::refuse_above(dir)?;
     // Before the log is opened: a mistake in the list must not cost a recovery.
     let keep = match (&args.keep_refs, &args.drop_refs) {
         (Some(file), _) => Keep::Only(refs(file)?),
