@@ -95,6 +95,36 @@ fn series(index: u64) -> Series {
     Series { series_ref: SeriesRef(index + 1), labels }
 }
 
+/// `count` series of ten labels each, about 260 bytes in the log: what a monitored cluster gives its metrics, most of
+/// it the same for many series.
+pub fn cluster_series(count: u64) -> Vec<Series> {
+    (0..count).map(cluster_one).collect()
+}
+
+fn cluster_one(index: u64) -> Series {
+    let service = ["checkout", "catalogue", "frontend", "payments", "search-indexer"];
+    let service = service[usize::try_from(index / 7 % 5).unwrap_or(0)];
+    let name = format!("grpc_server_handled_latency_seconds_bucket_{}", index % 300);
+    let instance = format!("10.{}.{}.{}:8080", index / 62_500 % 250, index / 250 % 250, index % 250);
+    let mixed = index.wrapping_mul(0x9e37_79b1) % (1 << 32);
+    let pod = format!("{service}-{mixed:08x}-{:05x}", index % 0xf_ffff);
+    let node = format!("ip-10-0-{}-{}.eu-central-1.compute.internal", index / 200 % 250, index % 200);
+    let le = format!("{}", f64::from(u32::try_from(index % 12).unwrap_or(0)) / 4.0);
+    let labels = Labels::from_pairs([
+        ("__name__", name.as_str()),
+        ("cluster", "production-eu-1"),
+        ("container", service),
+        ("instance", instance.as_str()),
+        ("job", "kubernetes-service-endpoints"),
+        ("le", le.as_str()),
+        ("method", ["Get", "List", "Update", "Watch"][usize::try_from(index % 4).unwrap_or(0)]),
+        ("namespace", "shop"),
+        ("node", node.as_str()),
+        ("pod", pod.as_str()),
+    ]);
+    Series { series_ref: SeriesRef(index + 1), labels }
+}
+
 /// A sink that touches every item, so that a replay cannot skip making them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
