@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) failed_syncs: AtomicUsize,
 }
 
+/// Which choices are made unless others are asked for: a failure that is seen once can be seen again.
+pub(crate) const SEED: u64 = 1;
 const HELP: &str = "crash [kills|errors] [--long] [--seed S] [--histories N] [--stage NAME]";
 const HISTORIES: usize = 250;
 const HISTORIES_LONG: usize = 5_000;
@@ -144,10 +146,8 @@ fn kills(plan: &Plan) -> Outcome {
 }
 
 fn plan(args: &[String]) -> Result<Plan, String> {
-    // A new one each time finds more; the one printed finds it again.
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| format!("the clock: {e}"))?;
     let nowhere = Plan::new(PathBuf::new(), PathBuf::new());
-    let mut plan = Plan { seed: clock.as_secs(), kills: true, errors: true, ..nowhere };
+    let mut plan = Plan { seed: SEED, kills: true, errors: true, ..nowhere };
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|text| text.parse().ok()).ok_or(HELP);

@@ -214,13 +214,19 @@ impl Tally {
         self.steps.push((name.to_owned(), millis, outcome));
     }
 
-    /// Prints one line a step and, as the very last line, the count.
+    /// Prints one line a step, again why the failed ones failed (who reads only the end of a long output must learn
+    /// it there) and, as the very last line, the count.
     pub(crate) fn finish(self) -> ExitCode {
         let failed = self.steps.iter().filter(|step| step.2.is_err()).count();
         println!();
         for (name, millis, outcome) in &self.steps {
             let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
             println!("{verdict:<8}{name:<14}{:>10}", seconds(*millis));
+        }
+        for (name, _, outcome) in &self.steps {
+            if let Err(why) = outcome {
+                println!("{name}: {why}");
+            }
         }
         println!("{} passed, {failed} failed", self.steps.len() - failed);
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
