@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Say what is in the log: totals, samples over time, metrics and labels with most series, how it ends
     #[command(after_help = help::STAT)]
     Stat(ReadArgs),
+    /// Say in which items two logs differ, however these were written
+    #[command(after_help = help::DIFF)]
+    Diff(DiffArgs),
     /// Append NDJSON entries from standard input
     #[command(after_help = help::IMPORT)]
     Import(ImportArgs),
@@ -139,6 +142,30 @@ pub(crate) struct ReadArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    /// What reading may allocate
+    #[command(flatten)]
+    pub(crate) limit: EntryLimit,
+}
+
+/// `wal diff`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiffArgs {
+    /// The directory of one log
+    pub(crate) a: PathBuf,
+    /// The directory of the other
+    pub(crate) b: PathBuf,
+    /// How many differences to show; all are counted
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) show: usize,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on past faults to the next whole entry; every gap is reported, and the exit code is still 1
+    #[arg(long)]
+    pub(crate) skip_damaged: bool,
+    /// What to compare
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
     /// What reading may allocate
     #[command(flatten)]
     pub(crate) limit: EntryLimit,

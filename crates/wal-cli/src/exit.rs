@@ -15,7 +15,7 @@ use crate::colour::{Colour, Tone};
 
 /// Everything asked for was done.
 const DONE: u8 = 0;
-/// The log is torn, damaged or unsupported.
+/// The log is torn, damaged or unsupported, or two logs differ.
 const LOG_AT_FAULT: u8 = 1;
 /// The arguments or the input are wrong.
 const BAD_INPUT: u8 = 2;
@@ -29,6 +29,8 @@ pub(crate) enum Outcome {
     Done,
     /// Exit code 1: the command has said on the way what is wrong with the log.
     LogAtFault,
+    /// Exit code 1: two logs differ, and how has been printed.
+    Differ,
 }
 
 /// Why a command ended early.
@@ -155,7 +157,7 @@ fn say_as(tone: Tone, message: impl Display) {
 pub(crate) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
     match result {
         Ok(Outcome::Done) | Err(Failure::ClosedPipe) => ExitCode::from(DONE),
-        Ok(Outcome::LogAtFault) => ExitCode::from(LOG_AT_FAULT),
+        Ok(Outcome::LogAtFault | Outcome::Differ) => ExitCode::from(LOG_AT_FAULT),
         Err(Failure::Said { code, message }) => {
             say_as(Tone::Bad, message);
             ExitCode::from(code)

@@ -12,7 +12,7 @@ use crate::args::{FilterArgs, Kind};
 use crate::selector::Selector;
 
 /// What is wanted. Without any condition, everything is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Filter {
     kinds: Vec<Kind>,
     refs: Vec<SeriesRef>,

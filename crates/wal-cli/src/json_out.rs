@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use wal_engine::LogEntry;
 use wal_format::{Payload, SeriesView};
-use wal_types::{Label, Sample, StoneRow};
+use wal_types::{Label, Sample, SeriesRef, StoneRow};
 
 use crate::filter::Filter;
 
@@ -19,7 +19,7 @@ pub(crate) fn entry(out: &mut impl Write, entry: &LogEntry<'_>, filter: &Filter)
     match &entry.payload {
         Payload::Series(payload) => {
             out.write_all(br#""series","series":["#)?;
-            list(out, payload.iter().filter(|series| filter.wants_series(series)), series)?;
+            list(out, payload.iter().filter(|series| filter.wants_series(series)), view)?;
         }
         Payload::Samples(payload) => {
             out.write_all(br#""samples","samples":["#)?;
@@ -63,7 +63,7 @@ fn list<W: Write, T>(
 }
 
 /// Writes one sample.
-fn sample(out: &mut impl Write, sample: Sample) -> io::Result<()> {
+pub(crate) fn sample(out: &mut impl Write, sample: Sample) -> io::Result<()> {
     out.write_all(br#"{"ref":"#)?;
     serde_json::to_writer(&mut *out, &sample.series_ref.0)?;
     out.write_all(br#","t":"#)?;
@@ -74,19 +74,28 @@ fn sample(out: &mut impl Write, sample: Sample) -> io::Result<()> {
 }
 
 /// Writes one row of a stone.
-fn stone(out: &mut impl Write, row: StoneRow) -> io::Result<()> {
+pub(crate) fn stone(out: &mut impl Write, row: StoneRow) -> io::Result<()> {
     let (reference, mint, maxt) = (row.series_ref.0, row.interval.mint_ms, row.interval.maxt_ms);
     write!(out, r#"{{"ref":{reference},"mint":{mint},"maxt":{maxt}}}"#)
 }
 
-/// Writes one series, its labels sorted by name.
-fn series(out: &mut impl Write, series: SeriesView<'_>) -> io::Result<()> {
-    write!(out, r#"{{"ref":{},"labels":["#, series.series_ref.0)?;
-    if series.labels.is_sorted() {
-        list(out, series.labels.iter(), label)?;
+/// Writes one series as it was read, its labels sorted by name.
+fn view(out: &mut impl Write, view: SeriesView<'_>) -> io::Result<()> {
+    if view.labels.is_sorted() {
+        series(out, view.series_ref, view.labels.iter())
     } else {
-        list(out, series.labels.to_labels().iter(), label)?;
+        series(out, view.series_ref, view.labels.to_labels().iter())
     }
+}
+
+/// Writes one series with these labels.
+pub(crate) fn series<'a>(
+    out: &mut impl Write,
+    series_ref: SeriesRef,
+    labels: impl Iterator<Item = Label<'a>>,
+) -> io::Result<()> {
+    write!(out, r#"{{"ref":{},"labels":["#, series_ref.0)?;
+    list(out, labels, label)?;
     out.write_all(b"]}")
 }
 

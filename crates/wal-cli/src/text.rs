@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wal_engine::LogEntry;
 use wal_format::Payload;
-use wal_types::SeriesRef;
+use wal_types::{Sample, SeriesRef, StoneRow};
 
 use crate::filter::Filter;
 use crate::json_out;
@@ -30,36 +30,55 @@ impl TextDump {
                 for series in payload.iter() {
                     let labels = series.labels.to_labels().to_string();
                     if filter.wants_series(&series) {
-                        writeln!(out, "series {} {labels}", series.series_ref)?;
+                        self::series(out, series.series_ref, &labels)?;
                     }
                     self.labels.insert(series.series_ref, labels);
                 }
             }
             Payload::Samples(payload) => {
                 for sample in payload.iter().filter(|sample| filter.wants_sample(sample)) {
-                    self.name(out, sample.series_ref)?;
-                    out.write_all(b" ")?;
-                    value(out, sample.value)?;
-                    writeln!(out, " @{}", sample.time_ms)?;
+                    self::sample(out, self.labels(sample.series_ref), &sample)?;
                 }
             }
             Payload::Deletes(payload) => {
                 for row in payload.iter().filter(|row| filter.wants_row(row)) {
-                    out.write_all(b"delete ")?;
-                    self.name(out, row.series_ref)?;
-                    writeln!(out, " @{}..@{}", row.interval.mint_ms, row.interval.maxt_ms)?;
+                    delete(out, self.labels(row.series_ref), &row)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Writes the labels of a series, or its reference where no series entry has told them yet.
-    fn name(&self, out: &mut impl Write, series_ref: SeriesRef) -> io::Result<()> {
-        match self.labels.get(&series_ref) {
-            Some(labels) => out.write_all(labels.as_bytes()),
-            None => write!(out, "{{ref=\"{series_ref}\"}}"),
-        }
+    fn labels(&self, series_ref: SeriesRef) -> Option<&str> {
+        self.labels.get(&series_ref).map(String::as_str)
+    }
+}
+
+/// Writes a line for a series.
+pub(crate) fn series(out: &mut impl Write, series_ref: SeriesRef, labels: &str) -> io::Result<()> {
+    writeln!(out, "series {series_ref} {labels}")
+}
+
+/// Writes a line for a sample of a series with these labels.
+pub(crate) fn sample(out: &mut impl Write, labels: Option<&str>, sample: &Sample) -> io::Result<()> {
+    name(out, labels, sample.series_ref)?;
+    out.write_all(b" ")?;
+    value(out, sample.value)?;
+    writeln!(out, " @{}", sample.time_ms)
+}
+
+/// Writes a line for a deleted range of a series with these labels.
+pub(crate) fn delete(out: &mut impl Write, labels: Option<&str>, row: &StoneRow) -> io::Result<()> {
+    out.write_all(b"delete ")?;
+    name(out, labels, row.series_ref)?;
+    writeln!(out, " @{}..@{}", row.interval.mint_ms, row.interval.maxt_ms)
+}
+
+/// Writes the labels of a series, or its reference where nobody knows them.
+fn name(out: &mut impl Write, labels: Option<&str>, series_ref: SeriesRef) -> io::Result<()> {
+    match labels {
+        Some(labels) => out.write_all(labels.as_bytes()),
+        None => write!(out, "{{ref=\"{series_ref}\"}}"),
     }
 }
 

@@ -3,12 +3,13 @@
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  done, also when a torn tail was trimmed or a repair applied; a closed pipe is no error
-  1  the log is torn, damaged or unsupported (dump, verify), or a writing command refused because of it
+  1  the log is torn, damaged or unsupported (dump, verify), or a writing command refused because of it;
+     the logs differ (diff)
   2  wrong usage or bad input, also a DIR that does not exist or is no directory
   3  an I/O or lock error
 
 Entries, reports and JSON go to standard output; messages, warnings and progress to standard error.
-dump, verify and stat write, create, lock and rename nothing.
+dump, verify, stat and diff write, create, lock and rename nothing.
 
 Example:
   wal demo";
@@ -49,6 +50,22 @@ the series and their label values, not with the samples.
 
 Example:
   wal stat data/wal";
+
+pub(super) const DIFF: &str = "\
+Compares the series, samples and deletes of both logs one by one in the log's order. How they were put into
+entries and segments, and the order of a series' labels, make no difference; references and the bits of
+values do. `-` stands before what only A has, `+` before what only B has, with the segment and offset of the
+entry in each log at which a difference begins. The filters are those of `wal dump`: with --since and the
+time of a truncation, a log truncated by it with --keep-all is the same as its backup.
+
+Exit code 0 if the logs hold the same and both are whole, 1 if they differ or one of them is torn, damaged or
+unsupported; then it is compared up to its first fault, or past it with --skip-damaged. Memory is bounded: an
+entry of each log, decoded, and some 64 MiB to find the place where the logs go on alike. Where that place is
+beyond many millions of items that differ in both, all behind them may count as different.
+
+Example:
+  wal diff data/wal backups/wal-monday
+  wal diff data/wal data/wal-salvaged --skip-damaged --json";
 
 pub(super) const IMPORT: &str = "\
 One line is one entry, as `wal dump` prints it; `segment` and `offset` are ignored. A line without

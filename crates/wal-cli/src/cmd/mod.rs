@@ -4,6 +4,7 @@ mod backup;
 mod bench;
 mod demo;
 mod demo_writer;
+mod diff;
 mod dump;
 mod import;
 mod pages;
@@ -21,6 +22,7 @@ use crate::exit::{Failure, Outcome};
 pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
     match args.command {
         Command::Dump(args) => dump::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Import(args) => import::run(&args),
