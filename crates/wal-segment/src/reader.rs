@@ -145,7 +145,8 @@ impl SegmentReader {
         Self {
             file,
             len,
-            limit: entry_bytes_max,
+            // A frame has to be read to know how long its entry is.
+            limit: entry_bytes_max.max(as_u64(layout::ENTRY_OVERHEAD_BYTES)),
             method,
             window: Window::Nothing,
             base: offset,

@@ -161,6 +161,15 @@ fn a_valid_entry_above_the_limit_is_told_and_stepped_over() {
 }
 
 #[test]
+fn no_limit_however_small_makes_damage_of_a_whole_entry() {
+    let bytes = segment(&[20]);
+    let told = Advance::TooLarge { offset: 8, kind: EntryKind::Samples, bytes: 30 };
+    for limit in 0..30 {
+        assert_eq!(all(&mut reader(in_memory(&bytes), limit)), (vec![], told), "limit {limit}");
+    }
+}
+
+#[test]
 fn a_damaged_entry_above_the_limit_is_damage_and_no_matter_of_the_limit() {
     let size = 2 * READ_BYTES;
     let sound = segment(&[20, size]);
