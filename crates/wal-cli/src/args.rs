@@ -185,7 +185,7 @@ pub(crate) struct ImportArgs {
     /// The log's directory; created if it is not there
     pub(crate) dir: PathBuf,
     /// The size that no segment passes, in bytes
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(SEGMENT_BYTES_MIN..))]
     pub(crate) segment_size: Option<u64>,
     /// Make the log durable after every N lines, not only at the end of the input
     #[arg(long, value_name = "N")]
@@ -378,3 +378,6 @@ pub(crate) struct DemoWriterArgs {
     /// The log's directory
     pub(crate) dir: PathBuf,
 }
+
+/// The least that the library takes.
+const SEGMENT_BYTES_MIN: u64 = 64;

@@ -112,7 +112,7 @@ impl Failure {
                 "run `wal repair {dir}` to see what a repair would do, `wal repair {dir} --apply` to do it"
             ),
             ErrorKind::TooLarge => {
-                "allow larger entries with `--entry-limit` of dump, verify or stat".to_owned()
+                "allow larger entries with `--entry-limit` of dump, verify, stat, diff or salvage".to_owned()
             }
             ErrorKind::DiskFull => {
                 format!("make room on the disk, for example with `wal truncate {dir}`, then run it again")

@@ -9,6 +9,7 @@ use wal_format::Payload;
 use wal_types::{Sample, SeriesRef, StoneRow};
 
 use crate::args::{FilterArgs, Kind};
+use crate::exit::Failure;
 use crate::selector::Selector;
 
 /// What is wanted. Without any condition, everything is.
@@ -26,16 +27,23 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// The conditions of the arguments.
-    pub(crate) fn new(args: &FilterArgs) -> Self {
-        Self {
+    /// The conditions of the arguments. Times that exclude each other are a mistake and no condition.
+    pub(crate) fn new(args: &FilterArgs) -> Result<Self, Failure> {
+        if let (Some(since), Some(until)) = (args.since, args.until)
+            && until < since
+        {
+            return Err(Failure::bad_input(format_args!(
+                "--since {since} is after --until {until}: nothing is in between\n  next: give the earlier time to --since"
+            )));
+        }
+        Ok(Self {
             kinds: args.kind.clone(),
             refs: args.series_ref.iter().copied().map(SeriesRef).collect(),
             selectors: args.selector.clone(),
             since_ms: args.since,
             until_ms: args.until,
             ..Self::default()
-        }
+        })
     }
 
     /// Whether everything is wanted.

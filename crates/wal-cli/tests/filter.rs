@@ -60,6 +60,33 @@ fn what_a_selector_cannot_judge_is_counted() {
 }
 
 #[test]
+fn times_that_exclude_each_other_are_a_mistake() {
+    let case = golden("03-one-series");
+    let times = ["--since", "6", "--until", "5"];
+    run("dump", case.log.path(), &times).expect(2, &["--since 6 is after --until 5", "next: "]);
+    run("dump", case.log.path(), &["--since", "2025-01-01", "--until", "2024-01-01"])
+        .expect(2, &["is after"]);
+    let twice = case.log.path().to_str().unwrap().to_owned();
+    run("diff", case.log.path(), &[&[twice.as_str()], &times[..]].concat()).expect(2, &["is after"]);
+    run("dump", case.log.path(), &["--since", "5", "--until", "5"]).expect(0, &[]);
+}
+
+#[test]
+fn a_selector_matches_text_in_any_script() {
+    let line = "{\"type\":\"series\",\"series\":[{\"ref\":1,\"labels\":[[\"gr\u{f6}\u{df}e\",\"\u{65e5}\u{672c}\"]]}]}\n";
+    let dir = tempfile::tempdir().unwrap();
+    run_with_input("import", dir.path(), &[], line.as_bytes()).expect(0, &[]);
+    for (selector, lines) in [
+        ("{\"gr\u{f6}\u{df}e\"=\"\u{65e5}\u{672c}\"}", 1),
+        ("{\"gr\u{f6}\u{df}e\"=~\".\u{672c}\"}", 1),
+        ("{\"gr\u{f6}\u{df}e\"=\"\u{65e5}\"}", 0),
+    ] {
+        let dumped = run("dump", dir.path(), &["--match", selector]).expect(0, &[]);
+        assert_eq!(dumped.entries().len(), lines, "{selector}");
+    }
+}
+
+#[test]
 fn a_filtered_dump_is_a_log_of_its_own() {
     let (_, log) = self_scrape();
     let selector = r#"{__name__=~"go_.*"}"#;
@@ -88,6 +115,8 @@ fn conditions_that_are_none_are_wrong_usage() {
         (["--since", "soon"], "2023-11-14T22:13:20Z"),
         (["--kind", "stones"], "possible values"),
         (["--ref", "one"], "--ref"),
+        (["--since", "5000000000000000000000"], "2023-11-14T22:13:20Z"),
+        (["--match", "\u{fc}p{job=\"a\"}"], "a metric's name or `{` expected at"),
     ] {
         run("dump", case.log.path(), &conditions).expect(2, &[part]);
     }

@@ -32,6 +32,11 @@ fn wrong_usage_is_exit_code_2() {
         &["diff", "x"],
         &["diff", "x", "y", "--show", "-1"],
         &["import", "x", "--sync-every", "0"],
+        &["import", "x", "--segment-size", "63"],
+        &["dump", "x", "--ref", "18446744073709551616"],
+        &["dump", "x", "--from", "1:18446744073709551616"],
+        &["dump", "x", "x"],
+        &["dump", "-x"],
         &["quarantine", "x"],
         &["quarantine", "x", "restore"],
     ] {
@@ -193,6 +198,17 @@ fn a_segment_of_another_program_is_damage_at_its_first_byte() {
     run("dump", dir.path(), &[]).expect(1, &["000001: offset 0: damaged", "next: "]);
     let verified = run("verify", dir.path(), &["--json"]).expect(1, &[]).json();
     assert_eq!((&verified["verdict"], &verified["fault"]["offset"]), (&"damaged".into(), &0.into()));
+}
+
+#[test]
+fn an_entry_above_the_limit_is_no_damage_however_small_the_limit() {
+    let (_, log) = self_scrape();
+    for limit in ["0", "1", "6", "5000"] {
+        for command in ["dump", "verify", "stat"] {
+            let refused = run(command, log.path(), &["--entry-limit", limit]);
+            refused.expect(3, &["above the reading limit", "000001", "--entry-limit"]);
+        }
+    }
 }
 
 #[test]

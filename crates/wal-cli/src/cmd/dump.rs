@@ -41,7 +41,7 @@ fn print(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
         options = options.from(position);
     }
     let mut reader = WalReader::open(dir, options).map_err(|error| Failure::engine(dir, &error))?;
-    let mut printer = Printer::new(args);
+    let mut printer = Printer::new(args)?;
     let mut outcome = Outcome::Done;
     // On a terminal the entries themselves are the progress.
     let total = progress::log_bytes(dir).filter(|_| !out.get_ref().is_terminal());
@@ -99,7 +99,7 @@ fn follow(args: &DumpArgs, out: &mut Output) -> Result<Outcome, Failure> {
     }
     let failed = |error| Failure::engine(dir, &error);
     let mut follower = Follower::open(dir, options).map_err(failed)?;
-    let mut printer = Printer::new(args);
+    let mut printer = Printer::new(args)?;
     // What there is goes out before a wait begins: entries that come together are written together.
     let mut timeout = Some(Duration::ZERO);
     loop {
@@ -155,8 +155,8 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(args: &DumpArgs) -> Self {
-        Self { format: args.format, text: TextDump::default(), filter: Filter::new(&args.filter) }
+    fn new(args: &DumpArgs) -> Result<Self, Failure> {
+        Ok(Self { format: args.format, text: TextDump::default(), filter: Filter::new(&args.filter)? })
     }
 
     fn entry(&mut self, out: &mut Output, entry: &LogEntry<'_>) -> io::Result<()> {

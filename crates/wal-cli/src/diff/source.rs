@@ -96,7 +96,7 @@ impl<'a> Source<'a> {
             dir,
             args,
             reader,
-            filter: Filter::new(&args.filter),
+            filter: Filter::new(&args.filter)?,
             batches: VecDeque::new(),
             done: 0,
             ahead: 0,
