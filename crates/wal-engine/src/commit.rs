@@ -1,17 +1,17 @@
 //! The durable watermark, and those who wait for it to pass their position.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use wal_segment::Position;
 
 use crate::error::{Error, Result};
-use crate::sync::{self, Condvar, Mutex, MutexGuard};
+use crate::sync::{self, Condvar, Mutex};
 
 /// Where one who waits is told the outcome. Each thread has one and uses it again, so that its commits
-/// allocate nothing; a future has its own. Each is woken by itself, so no herd runs for one lock.
+/// allocate nothing; a future has its own. Each is woken for its own outcome, so no herd runs for one lock.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     told: Mutex<Told>,
@@ -23,7 +23,12 @@ struct Told {
     outcome: Option<Result<()>>,
     /// The task that waits here, where it is not a thread.
     waker: Option<Waker>,
+    /// Threads that were told at the same time, and are to be woken by the one that hears of it here.
+    relay: Relay,
 }
+
+/// Whom a thread that was told wakes in turn.
+type Relay = [Option<Arc<Slot>>; 2];
 
 impl Slot {
     /// The slot of a task that is to be woken.
@@ -33,23 +38,34 @@ impl Slot {
         slot
     }
 
-    /// Notes the outcome and wakes a thread that waits. A task is for the caller to wake, with no lock held.
-    fn tell(&self, outcome: Result<()>) -> Option<Waker> {
+    /// Notes the outcome, and whom a thread that hears it here is to wake then.
+    fn tell(&self, outcome: Result<()>, relay: Relay) -> Option<Waker> {
         let mut told = self.told.lock();
         told.outcome = Some(outcome);
-        self.changed.notify_one();
+        told.relay = relay;
         told.waker.take()
     }
 
-    /// Blocks until told.
+    /// Whether a task waits here, and not a thread.
+    fn is_task(&self) -> bool {
+        self.told.lock().waker.is_some()
+    }
+
+    /// Blocks until told, and then wakes those who are ours to wake.
     pub(crate) fn wait(&self) -> Result<()> {
         let mut told = self.told.lock();
-        loop {
+        let outcome = loop {
             match told.outcome.take() {
-                Some(outcome) => return outcome,
+                Some(outcome) => break outcome,
                 None => self.changed.wait(&mut told),
             }
+        };
+        let relay = std::mem::take(&mut told.relay);
+        drop(told);
+        for slot in relay.iter().flatten() {
+            slot.changed.notify_one();
         }
+        outcome
     }
 
     /// The outcome, or the promise to wake this task when there is one.
@@ -85,24 +101,32 @@ struct Waiter {
 
 /// The watermark and its waiters.
 #[derive(Debug)]
-pub(crate) struct Commits(Mutex<State>);
+pub(crate) struct Commits {
+    state: Mutex<State>,
+    /// Room for those who are being told, used again. One at a time tells.
+    telling: Mutex<Vec<Waiter>>,
+}
 
 #[derive(Debug)]
 struct State {
     durable: Position,
-    waiters: VecDeque<Waiter>,
+    waiters: Vec<Waiter>,
+    /// How many waited when the watermark last rose, those included whom that told. Threads that commit
+    /// again and again come back, so about so many are expected to wait before the next sync.
+    crowd: usize,
     /// Set when the log is gone: nobody is left to tell those who would wait.
     over: Option<Error>,
 }
 
 impl Commits {
     pub(crate) fn new(durable: Position) -> Self {
-        Self(Mutex::new(State { durable, waiters: VecDeque::new(), over: None }))
+        let state = State { durable, waiters: Vec::new(), crowd: 0, over: None };
+        Self { state: Mutex::new(state), telling: Mutex::default() }
     }
 
     /// Everything before this position is durable.
     pub(crate) fn durable(&self) -> Position {
-        self.0.lock().durable
+        self.state.lock().durable
     }
 
     /// Whether everything before this position is durable.
@@ -110,12 +134,34 @@ impl Commits {
     /// # Errors
     /// When it is not, and the log is gone.
     pub(crate) fn is_durable(&self, position: Position) -> Result<bool> {
-        self.0.lock().is_durable(position)
+        self.state.lock().is_durable(position)
     }
 
     /// Whether someone waits.
     pub(crate) fn has_waiters(&self) -> bool {
-        !self.0.lock().waiters.is_empty()
+        !self.state.lock().waiters.is_empty()
+    }
+
+    /// Whether one who commits now is probably the only one: nobody waits, and at most one did when the
+    /// watermark last rose.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let state = self.state.lock();
+        state.waiters.is_empty() && state.crowd <= 1
+    }
+
+    /// Lets those come back who waited when the watermark last rose, if it is only a few who are missing, for
+    /// no longer than this: they share the sync that is about to begin, instead of waiting for the one after.
+    pub(crate) fn gather(&self, patience: Duration) {
+        let began = sync::now();
+        for _ in 0..sync::YIELDS_MAX {
+            let state = self.state.lock();
+            let missing = state.crowd.saturating_sub(state.waiters.len());
+            drop(state);
+            if missing == 0 || sync::CROWD < missing || patience < sync::now() - began {
+                break;
+            }
+            sync::yield_now();
+        }
     }
 
     /// Enters the queue, unless the position is durable by now.
@@ -123,44 +169,81 @@ impl Commits {
     /// # Errors
     /// When the log is gone.
     pub(crate) fn enqueue(&self, position: Position, slot: Arc<Slot>) -> Result<bool> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.is_durable(position)? {
             return Ok(false);
         }
-        state.waiters.push_back(Waiter { position, slot });
+        state.waiters.push(Waiter { position, slot });
         Ok(true)
     }
 
     /// Leaves the queue: nobody waits at this slot any more.
     pub(crate) fn leave(&self, slot: &Arc<Slot>) {
-        self.0.lock().waiters.retain(|waiter| !Arc::ptr_eq(&waiter.slot, slot));
+        self.state.lock().waiters.retain(|waiter| !Arc::ptr_eq(&waiter.slot, slot));
     }
 
     /// Raises the watermark and tells everyone who waited for it.
     pub(crate) fn advance(&self, durable: Position) {
-        let mut state = self.0.lock();
-        state.durable = state.durable.max(durable);
-        let durable = state.durable;
-        state.tell(|waiter| (waiter.position <= durable).then_some(Ok(()))).wake(state);
+        self.tell(
+            Ok(()),
+            |state, waiter| waiter.position <= state.durable,
+            |state| {
+                state.durable = state.durable.max(durable);
+                state.crowd = state.waiters.len();
+            },
+        );
     }
 
     /// Tells everyone who waits behind `written` that it failed.
     pub(crate) fn fail_behind(&self, written: Position, error: &Error) {
-        let mut state = self.0.lock();
-        state.tell(|waiter| (written < waiter.position).then(|| Err(error.clone()))).wake(state);
+        self.tell(Err(error.clone()), |_, waiter| written < waiter.position, |_| {});
     }
 
     /// Tells everyone that it failed.
     pub(crate) fn fail_all(&self, error: &Error) {
-        let mut state = self.0.lock();
-        state.tell(|_| Some(Err(error.clone()))).wake(state);
+        self.tell(Err(error.clone()), |_, _| true, |_| {});
     }
 
     /// The log is gone: whoever still waits, or comes to wait, hears so.
     pub(crate) fn end(&self, error: &Error) {
-        let mut state = self.0.lock();
-        state.over = Some(error.clone());
-        state.tell(|_| Some(Err(error.clone()))).wake(state);
+        self.tell(Err(error.clone()), |_, _| true, |state| state.over = Some(error.clone()));
+    }
+
+    /// Changes the state, takes those out of the queue whom that concerns, and tells them the outcome.
+    /// They are woken with the queue free, as a thread that was told may come back to it at once, and with all
+    /// of them told, so that it does not matter who runs first.
+    fn tell(
+        &self,
+        outcome: Result<()>,
+        concerns: impl Fn(&State, &Waiter) -> bool,
+        change: impl FnOnce(&mut State),
+    ) {
+        let mut telling = self.telling.lock();
+        let mut state = self.state.lock();
+        change(&mut state);
+        let mut waiters = std::mem::take(&mut state.waiters);
+        telling.extend(waiters.extract_if(.., |waiter| concerns(&state, waiter)));
+        state.waiters = waiters;
+        drop(state);
+        // Tasks are woken here and wake nobody: one that was woken may be dropped before it runs.
+        telling.retain(|waiter| {
+            let is_task = waiter.slot.is_task();
+            if is_task && let Some(task) = waiter.slot.tell(outcome.clone(), Relay::default()) {
+                task.wake();
+            }
+            !is_task
+        });
+        // Waking a crowd takes longer than a sync: the first wakes two more, and so does each of these, while
+        // the caller can go on.
+        let relays = sync::CROWD <= telling.len();
+        for (at, waiter) in telling.iter().enumerate().rev() {
+            let after = |at: usize| telling.get(at).filter(|_| relays).map(|waiter| Arc::clone(&waiter.slot));
+            waiter.slot.tell(outcome.clone(), [after(2 * at + 1), after(2 * at + 2)]);
+            if !relays || at == 0 {
+                waiter.slot.changed.notify_one();
+            }
+        }
+        telling.clear();
     }
 }
 
@@ -172,37 +255,25 @@ impl State {
             None => Ok(false),
         }
     }
-
-    /// Tells those for whom there is an outcome, who then leave the queue.
-    fn tell(&mut self, outcome: impl Fn(&Waiter) -> Option<Result<()>>) -> ToWake {
-        let mut tasks = Vec::new();
-        self.waiters.retain(|waiter| match outcome(waiter) {
-            Some(outcome) => {
-                tasks.extend(waiter.slot.tell(outcome));
-                false
-            }
-            None => true,
-        });
-        ToWake(tasks)
-    }
-}
-
-/// Tasks that were told. Allocates nothing where only threads wait.
-#[must_use]
-struct ToWake(Vec<Waker>);
-
-impl ToWake {
-    /// Wakes them once the queue is free again: waking runs code that is not ours.
-    fn wake(self, state: MutexGuard<'_, State>) {
-        drop(state);
-        self.0.into_iter().for_each(Waker::wake);
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Wake;
+
     use super::*;
     use crate::ErrorKind;
+
+    /// Counts how often its tasks were woken.
+    #[derive(Debug, Default)]
+    struct Woken(AtomicU64);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn at(offset: u64) -> Position {
         Position { segment: 1, offset }
@@ -242,6 +313,39 @@ mod tests {
         assert!(commits.has_waiters(), "what is written may still become durable");
         commits.fail_all(&error);
         assert!(near.wait().is_err());
+    }
+
+    #[test]
+    fn a_crowd_of_threads_and_tasks_is_told_to_the_last_one() {
+        let commits = Commits::new(at(8));
+        let threads: Vec<_> = (0..100_u64).map(|n| waiting(&commits, 9 + n)).collect();
+        let woken = Arc::<Woken>::default();
+        for n in 0..100 {
+            let slot = Arc::new(Slot::waking(Waker::from(Arc::clone(&woken))));
+            assert!(commits.enqueue(at(9 + n), slot).unwrap());
+        }
+        std::thread::scope(|scope| {
+            let waits: Vec<_> = threads.iter().map(|slot| scope.spawn(|| slot.wait())).collect();
+            commits.advance(at(50));
+            commits.advance(at(108));
+            assert!(waits.into_iter().all(|wait| wait.join().unwrap().is_ok()));
+        });
+        assert_eq!(woken.0.load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn only_a_commit_that_no_other_is_expected_beside_is_quiet() {
+        let commits = Commits::new(at(8));
+        assert!(commits.is_quiet());
+        let (near, far) = (waiting(&commits, 50), waiting(&commits, 90));
+        assert!(!commits.is_quiet(), "others wait");
+        commits.advance(at(90));
+        assert!(!commits.is_quiet(), "those who waited come back");
+        assert!(near.wait().is_ok() && far.wait().is_ok());
+        let last = waiting(&commits, 100);
+        commits.gather(Duration::ZERO);
+        commits.advance(at(100));
+        assert!(last.wait().is_ok() && commits.is_quiet());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wal_segment::dir::{segment_name, temporary_name};
 use wal_segment::{
@@ -29,6 +29,8 @@ pub(crate) struct Io {
     unwritten: VecDeque<Chunk>,
     /// Written since the last sync.
     dirty: bool,
+    /// How long the last sync took.
+    pub(crate) sync_took: Duration,
     trail: Trail,
     pub(crate) mark: Option<MarkFile>,
     mark_dirty: bool,
@@ -54,8 +56,7 @@ impl Active {
     }
 
     /// Counts and tells a sync that ended well.
-    fn note_sync(&self, shared: &Shared, began: Instant) {
-        let took = began.elapsed();
+    fn note_sync(&self, shared: &Shared, took: Duration) {
         let bytes = shared.counters.synced(took);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         tracing::trace!(
@@ -107,6 +108,7 @@ impl Io {
             active,
             unwritten,
             dirty: false,
+            sync_took: Duration::ZERO,
             trail,
             mark,
             mark_dirty: false,
@@ -196,7 +198,8 @@ impl Io {
         if let Err(error) = active.writer.sync() {
             return Err(poison(shared, Error::file("sync", self.storage.path(&active.name), error)));
         }
-        active.note_sync(shared, began);
+        self.sync_took = began.elapsed();
+        active.note_sync(shared, self.sync_took);
         self.dirty = false;
         let durable = active.end();
         self.write_mark(shared, durable);
@@ -343,7 +346,7 @@ impl Io {
             if self.dirty {
                 let began = Instant::now();
                 active.writer.sync().map_err(fatal("sync"))?;
-                active.note_sync(shared, began);
+                active.note_sync(shared, began.elapsed());
                 self.dirty = false;
             }
             let end = active.end();

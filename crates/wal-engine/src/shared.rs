@@ -19,6 +19,9 @@ use crate::view::next_after;
 /// How often the durable mark is synced, off the path of commits.
 const MARK_SYNC_INTERVAL: Duration = Duration::from_secs(3);
 
+/// A sync waits for those who are likely to share it for this part of the time that the last one took.
+const PATIENCE_SHARE: u32 = 4;
+
 /// The parts of a running log. Locks are taken in this order, never the other way: truncation, I/O,
 /// then either of prepared, appender or commits.
 #[derive(Debug)]
@@ -219,6 +222,8 @@ pub(crate) fn run(shared: &Shared) {
             return;
         }
         if shared.commits.has_waiters() {
+            let patience = shared.io.lock().sync_took / PATIENCE_SHARE;
+            shared.commits.gather(patience);
             // Failures are told to the waiters.
             let _ = shared.sync();
         } else if wish.work {

@@ -173,7 +173,7 @@ impl Wal {
         // Nobody else at it: the shortest way is our own. Otherwise wait for the thread, which syncs
         // once for all who wait.
         if self.thread.is_some() {
-            let free = if shared.commits.has_waiters() { None } else { shared.io.try_lock() };
+            let free = if shared.commits.is_quiet() { shared.io.try_lock() } else { None };
             let Some(mut io) = free else {
                 let slot = own_slot();
                 if shared.commits.enqueue(position, Arc::clone(&slot))? {

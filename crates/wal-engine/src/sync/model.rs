@@ -21,7 +21,7 @@ use shuttle::{sync as checked, thread};
 pub(crate) use loom::thread_local;
 #[cfg(wal_shuttle)]
 pub(crate) use shuttle::thread_local;
-pub(crate) use thread::{JoinHandle, ThreadId};
+pub(crate) use thread::{JoinHandle, ThreadId, yield_now};
 
 // A checker runs the threads of one execution in turns on one real thread, which is the test's own.
 std::thread_local! {
@@ -35,6 +35,11 @@ std::thread_local! {
 pub(crate) fn lose_wake_ups(wanted: bool) {
     LOSES_WAKE_UPS.set(wanted);
 }
+
+/// A checker tries what comes of letting others run once.
+pub(crate) const YIELDS_MAX: usize = 1;
+/// Few threads are a crowd here, so that small models do what a crowd does.
+pub(crate) const CROWD: usize = 2;
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(checked::Mutex<T>);

@@ -3,9 +3,15 @@
 use std::io;
 use std::time::Instant;
 
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
-pub(crate) use std::thread::{JoinHandle, ThreadId};
+pub(crate) use parking_lot::{Condvar, Mutex};
+pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 pub(crate) use std::thread_local;
+
+/// How often a thread that waits for a while lets others run.
+pub(crate) const YIELDS_MAX: usize = 1000;
+/// So many threads are a crowd: each that is woken or waited for costs some microseconds, and together they
+/// take as long as a fast disk takes to sync.
+pub(crate) const CROWD: usize = 16;
 
 /// Starts a thread of that name.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
