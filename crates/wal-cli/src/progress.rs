@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -69,6 +70,41 @@ impl Drop for Progress {
     }
 }
 
+/// A bar over a stretch of time, drawn by a thread of its own until it is dropped.
+pub(crate) struct Stretch(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl Stretch {
+    /// Begins with `what`, which takes so long at most.
+    pub(crate) fn start(what: &str, most: Duration) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let style = ProgressStyle::with_template(STRETCH).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let length = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        let bar = ProgressBar::new(length).with_style(style).with_message(what.to_owned());
+        let (end, ended) = mpsc::channel();
+        bar.tick();
+        let drawer = thread::spawn(move || {
+            while ended.recv_timeout(DRAWING_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                bar.set_position(u64::try_from(bar.elapsed().as_millis()).unwrap_or(u64::MAX).min(length));
+                bar.tick();
+            }
+            bar.finish_and_clear();
+        });
+        Self(Some((end, drawer)))
+    }
+}
+
+impl Drop for Stretch {
+    fn drop(&mut self) {
+        if let Some((end, drawer)) = self.0.take() {
+            drop(end);
+            // Whatever is said next must not be drawn over.
+            let _ = drawer.join();
+        }
+    }
+}
+
 /// Bytes of all segment files of a log, as a bar counts them; what cannot be looked at is not counted.
 pub(crate) fn log_bytes(dir: &Path) -> Option<u64> {
     let files = fs::read_dir(dir).ok()?.flatten();
@@ -125,6 +161,7 @@ fn watch<T>(progress: &ReplayProgress, work: impl FnOnce() -> T) -> T {
 }
 
 const BAR: &str = "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left{msg}";
+const STRETCH: &str = "{bar:24} {msg}, {eta} left at most";
 const DRAWING_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for a total.
 const FIRST_LOOK: Duration = Duration::from_millis(1);

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
 use common::{Run, entries, run, wal};
 
@@ -50,10 +51,35 @@ fn a_bench_measures_within_its_bounds_and_cleans_up() {
             "replay"
         ]
     );
+    let kinds: Vec<_> = measured["figures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| (of["kind"].as_str().unwrap(), of["threads"].as_u64()))
+        .collect();
+    let commit = |threads| ("commit", Some(threads));
+    assert_eq!(kinds, [("append", None), commit(1), commit(8), commit(64), ("replay", None)]);
     for figure in measured["figures"].as_array().unwrap() {
+        let [p50, p99] = ["p50_us", "p99_us"].map(|key| figure[key].as_f64());
+        assert_eq!(p50.is_some(), figure["kind"] == "commit");
+        assert!(p50 <= p99 && p50.is_none_or(|p50| p50 > 0.0), "{figure}");
         assert!(figure["operations_per_second"].as_f64().unwrap() > 0.0, "{figure}");
         assert!(figure["bytes"].as_u64().unwrap() <= 4 << 20, "{figure}");
     }
     assert_eq!(measured["figures"][0]["samples"], measured["figures"][4]["samples"]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "left behind");
+}
+
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = wal().args(["bench", "--seconds", "60"]).arg(dir.path()).spawn().unwrap();
+    while fs::read_dir(dir.path()).unwrap().count() == 0 {
+        std::thread::yield_now();
+    }
+    let process = nix::unistd::Pid::from_raw(i32::try_from(bench.id()).unwrap());
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ended = bench.wait().unwrap();
+    assert_eq!(ended.signal(), Some(15), "{ended}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "left behind");
 }

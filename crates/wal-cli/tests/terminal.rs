@@ -45,6 +45,17 @@ fn progress_is_drawn_on_a_terminal_only_and_without_colours() {
 }
 
 #[test]
+fn a_bench_draws_how_long_each_measurement_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = shown("bench DIR --seconds 1 --mebibytes 1", dir.path(), &[]);
+    for part in ["append, one sync at the end, ", "durable commits, 64 threads, ", " left at most", "replay"]
+    {
+        assert!(shown.contains(part), "no {part:?} in {shown:?}");
+    }
+    assert!(!run("bench", dir.path(), &["--seconds", "1", "--mebibytes", "1"]).stderr().contains("left"));
+}
+
+#[test]
 fn verdicts_and_errors_have_colours_where_a_terminal_shows_them_and_nobody_wants_none() {
     let (clean, damaged) = (golden("03-one-series"), golden("15-flip-body"));
     let cases = [

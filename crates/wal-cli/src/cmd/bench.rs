@@ -5,23 +5,30 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::{Value, json};
-use wal_engine::{Error, Wal, WalOptions};
+use wal_engine::{Error, ErrorKind, Wal, WalOptions};
 use wal_types::{Sample, SeriesRef};
 
 use crate::args::BenchArgs;
 use crate::exit::{Failure, Outcome};
+use crate::progress::{self, Stretch};
 use crate::table::Table;
 use crate::{place, text};
 
 /// The result of one measurement.
 struct Figure {
     name: String,
+    kind: &'static str,
+    /// How many threads commit.
+    threads: Option<u64>,
+    /// How long half of the commits took at most, and 99 of a hundred.
+    percentiles: Option<[Duration; 2]>,
     /// Appends, commits, or entries replayed.
     operations: u64,
     samples: u64,
@@ -41,31 +48,56 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     place::existing_dir(&args.dir)?;
     let bounds = Bounds { time: Duration::from_secs(args.seconds), bytes: args.mebibytes << 20 };
     let place = args.dir.join(format!("wal-bench-{}", process::id()));
+    remove_when_interrupted(place.clone());
     fs::create_dir(&place).map_err(|error| Failure::file(&place, &error))?;
     let figures = measure(&place, bounds);
     let removed = fs::remove_dir_all(&place).map_err(|error| Failure::file(&place, &error));
-    let figures = figures?;
+    let figures = figures.map_err(|error| refused(args, &error))?;
     removed?;
     place::print(|out| if args.json { print_json(&figures, out) } else { print_table(&figures, out) })?;
     Ok(Outcome::Done)
 }
 
+/// What the log answered, in terms of a place that is not there any more.
+fn refused(args: &BenchArgs, error: &Error) -> Failure {
+    match error.kind() {
+        ErrorKind::DiskFull => Failure::io(format_args!(
+            "{}: the disk is full: {error}\n  next: make room, or measure with less than --mebibytes {}",
+            args.dir.display(),
+            args.mebibytes
+        )),
+        _ => Failure::engine(&args.dir, error),
+    }
+}
+
+/// Removes what was written also when the user has seen enough. Ends the process by the same signal.
+fn remove_when_interrupted(place: PathBuf) {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    // Threads that begin later have it from this one. Without it a signal ends the process at once, as ever.
+    if signals.thread_block().is_err() {
+        return;
+    }
+    thread::spawn(move || {
+        let Ok(signal) = signals.wait() else { return };
+        // The logs are still written to, so a name may come after its folder was listed.
+        for _ in 0..REMOVALS {
+            if fs::remove_dir_all(&place).is_ok() {
+                break;
+            }
+        }
+        let _ = signals.thread_unblock();
+        let _ = raise(signal);
+    });
+}
+
 /// All measurements in turn.
-fn measure(place: &Path, bounds: Bounds) -> Result<Vec<Figure>, Failure> {
+fn measure(place: &Path, bounds: Bounds) -> Result<Vec<Figure>, Error> {
     let log = place.join("append");
-    let mut figures = vec![
-        append(&log, bounds).map_err(|error| Failure::engine(&log, &error))?,
-        replay(&log).map_err(|error| Failure::engine(&log, &error))?,
-    ];
+    let mut figures = vec![append(&log, bounds)?];
     for threads in [1, 8, 64] {
-        let log = place.join(format!("commit-{threads}"));
-        figures.push(commit(&log, threads, bounds).map_err(|error| Failure::engine(&log, &error))?);
+        figures.push(commit(&place.join(format!("commit-{threads}")), threads, bounds)?);
     }
-    // Replay was measured on what append left behind, but is the last step of a log's life.
-    if figures.len() > 1 {
-        let replayed = figures.remove(1);
-        figures.push(replayed);
-    }
+    figures.push(replay(&log)?);
     Ok(figures)
 }
 
@@ -74,6 +106,8 @@ fn append(dir: &Path, bounds: Bounds) -> Result<Figure, Error> {
     let (wal, _) = Wal::open(dir, WalOptions::default())?.replay(&mut ())?;
     let mut batch = samples(APPEND_SAMPLES);
     let (mut operations, mut bytes) = (0, 0);
+    let name = "append, one sync at the end";
+    let _drawn = Stretch::start(name, bounds.time);
     let start = Instant::now();
     while start.elapsed() < bounds.time && bytes < bounds.bytes {
         for sample in &mut batch {
@@ -89,7 +123,10 @@ fn append(dir: &Path, bounds: Bounds) -> Result<Figure, Error> {
     let bytes = wal.metrics().appended_bytes;
     wal.close()?;
     Ok(Figure {
-        name: "append, one sync at the end".to_owned(),
+        name: name.to_owned(),
+        kind: "append",
+        threads: None,
+        percentiles: None,
         operations,
         samples: operations * APPEND_SAMPLES,
         bytes,
@@ -100,50 +137,68 @@ fn append(dir: &Path, bounds: Bounds) -> Result<Figure, Error> {
 /// Commits one small batch after the other in every thread.
 fn commit(dir: &Path, threads: u64, bounds: Bounds) -> Result<Figure, Error> {
     let (wal, _) = Wal::open(dir, WalOptions::default())?.replay(&mut ())?;
+    let name = format!("durable commits, {threads} thread{}", if threads == 1 { "" } else { "s" });
+    let _drawn = Stretch::start(&name, bounds.time);
+    let budget = (bounds.bytes / (threads * COMMIT_ENTRY_BYTES)).max(1);
     let start = Instant::now();
-    let budget = bounds.bytes / (threads * COMMIT_ENTRY_BYTES);
-    let operations = thread::scope(|scope| {
+    let mut took = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
                     let mut batch = samples(COMMIT_SAMPLES);
-                    let mut commits = 0;
-                    while commits < budget && start.elapsed() < bounds.time {
+                    let mut took = Vec::new();
+                    let mut now = start.elapsed();
+                    while (took.len() as u64) < budget && now < bounds.time {
                         for sample in &mut batch {
                             sample.time_ms += STEP_MS;
                         }
                         wal.commit(wal.log_samples(&batch)?)?;
-                        commits += 1;
+                        let then = std::mem::replace(&mut now, start.elapsed());
+                        took.push(now - then);
                     }
-                    Ok::<_, Error>(commits)
+                    Ok::<_, Error>(took)
                 })
             })
             .collect();
-        let mut operations = 0;
+        let mut all = Vec::new();
         for thread in threads {
             match thread.join() {
-                Ok(commits) => operations += commits?,
+                Ok(took) => all.extend(took?),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok::<u64, Error>(operations)
+        Ok::<_, Error>(all)
     })?;
     let time = start.elapsed();
     let bytes = wal.metrics().appended_bytes;
     wal.close()?;
-    let name = format!("durable commits, {threads} thread{}", if threads == 1 { "" } else { "s" });
-    Ok(Figure { name, operations, samples: operations * COMMIT_SAMPLES, bytes, time })
+    took.sort_unstable();
+    let of_a_hundred = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
+    let operations = took.len() as u64;
+    Ok(Figure {
+        name,
+        kind: "commit",
+        threads: Some(threads),
+        percentiles: Some([50, 99].map(of_a_hundred)),
+        operations,
+        samples: operations * COMMIT_SAMPLES,
+        bytes,
+        time,
+    })
 }
 
 /// Reads back what [`append`] wrote.
 fn replay(dir: &Path) -> Result<Figure, Error> {
     let start = Instant::now();
-    let (wal, report) = Wal::open(dir, WalOptions::default())?.replay(&mut ())?;
+    let (wal, report) = progress::replay(Wal::open(dir, WalOptions::default())?)?;
     let time = start.elapsed();
     let bytes = wal.metrics().disk_bytes;
     wal.close()?;
     Ok(Figure {
         name: "replay".to_owned(),
+        kind: "replay",
+        threads: None,
+        percentiles: None,
         operations: report.stats.entries,
         samples: report.stats.samples,
         bytes,
@@ -162,8 +217,13 @@ fn print_json(figures: &[Figure], out: &mut impl Write) -> io::Result<()> {
     let figures: Vec<Value> = figures
         .iter()
         .map(|figure| {
+            let [p50, p99] = figure.percentiles.map_or([None; 2], |both| both.map(Some));
             json!({
                 "name": figure.name,
+                "kind": figure.kind,
+                "threads": figure.threads,
+                "p50_us": p50.map(microseconds),
+                "p99_us": p99.map(microseconds),
                 "operations": figure.operations,
                 "samples": figure.samples,
                 "bytes": figure.bytes,
@@ -177,17 +237,26 @@ fn print_json(figures: &[Figure], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", json!({ "version": env!("CARGO_PKG_VERSION"), "figures": figures }))
 }
 
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
 /// Prints a table.
 fn print_table(figures: &[Figure], out: &mut impl Write) -> io::Result<()> {
-    let mut table = Table::new(1, &["", "operations/s", "samples/s", "MB/s", ""]);
+    let mut table = Table::new(1, &["", "operations/s", "samples/s", "MB/s", "p50 us", "p99 us", ""]);
     for figure in figures {
         let rate = |number| text::per_second(number, figure.time);
         let note = format!("({} in {:.2} s)", text::bytes(figure.bytes), figure.time.as_secs_f64());
+        let [p50, p99] = figure.percentiles.map_or([String::new(), String::new()], |both| {
+            both.map(|time| format!("{:.0}", microseconds(time)))
+        });
         table.row(vec![
             figure.name.clone(),
             format!("{:.0}", rate(figure.operations)),
             format!("{:.0}", rate(figure.samples)),
             format!("{:.1}", rate(figure.bytes) / 1e6),
+            p50,
+            p99,
             note,
         ]);
     }
@@ -200,3 +269,5 @@ const APPEND_SAMPLES: u64 = 1000;
 const COMMIT_SAMPLES: u64 = 10;
 const COMMIT_ENTRY_BYTES: u64 = 136;
 const STEP_MS: i64 = 15_000;
+/// How often to try to remove what is still written to.
+const REMOVALS: usize = 100;
