@@ -357,7 +357,7 @@ pub(crate) struct BenchArgs {
     /// The longest that one measurement may take
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
-    /// The most that one measurement may write, in MiB
+    /// The most that one measurement may write, in MiB; they come one after the other, each in the room of the last
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub(crate) mebibytes: u64,
     /// Print one JSON object instead of a table

@@ -87,6 +87,7 @@ impl Failure {
         let next = match error.kind() {
             IoKind::PermissionDenied => "run it as a user who may, or give this one the right to it",
             IoKind::NotFound => "check the path",
+            IoKind::StorageFull | IoKind::QuotaExceeded => "make room on the disk, then run it again",
             _ => "check the path and its permissions",
         };
         let message = format!("{}: {error}\n  next: {next}", path.display());
@@ -99,6 +100,12 @@ impl Failure {
     /// What the engine answered about the log in `dir`, with the next step in this tool's words where it
     /// has a command for it.
     pub(crate) fn engine(dir: &Path, error: &Error) -> Self {
+        let room = format!("make room on the disk, for example with `wal truncate {}`", dir.display());
+        Self::engine_or_full(dir, error, &room)
+    }
+
+    /// The same, where truncating that log is no way to make the room that is missing.
+    pub(crate) fn engine_or_full(dir: &Path, error: &Error, room: &str) -> Self {
         let text = error.to_string();
         let advice = error.advice();
         let what = text.strip_suffix(&format!("; next: {advice}")).unwrap_or(&text);
@@ -114,9 +121,7 @@ impl Failure {
             ErrorKind::TooLarge => {
                 "allow larger entries with `--entry-limit` of dump, verify, stat, diff or salvage".to_owned()
             }
-            ErrorKind::DiskFull => {
-                format!("make room on the disk, for example with `wal truncate {dir}`, then run it again")
-            }
+            ErrorKind::DiskFull => format!("{room}, then run it again"),
             ErrorKind::Poisoned => format!("run `wal verify {dir}`, mend the cause, then run it again"),
             _ => advice.to_owned(),
         };
@@ -161,6 +166,29 @@ pub(crate) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
         Err(Failure::Said { code, message }) => {
             say_as(Tone::Bad, message);
             ExitCode::from(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_failed_is_answered_with_what_helps() {
+        for (kind, code, next) in [
+            (IoKind::NotFound, BAD_INPUT, "check the path"),
+            (IoKind::PermissionDenied, IO_ERROR, "as a user who may"),
+            (IoKind::StorageFull, IO_ERROR, "make room"),
+            (IoKind::QuotaExceeded, IO_ERROR, "make room"),
+            (IoKind::TimedOut, IO_ERROR, "permissions"),
+        ] {
+            let failure = Failure::file(Path::new("some/path"), &io::Error::from(kind));
+            let Failure::Said { code: said_code, message } = failure else {
+                panic!("{kind}: nothing is said")
+            };
+            assert_eq!(said_code, code, "{kind}");
+            assert!(message.starts_with("some/path: ") && message.contains(next), "{kind}: {message}");
         }
     }
 }

@@ -17,7 +17,8 @@ pub(crate) fn run(args: &BackupArgs) -> Result<Outcome, Failure> {
     place::apart(dir, to)?;
     let options = WalOptions::default().recovery_mode(RecoveryMode::TolerateTornTail);
     let engine = |error: wal_engine::Error| {
-        let failure = Failure::engine(dir, &error);
+        let room = format!("make room on the disk of {}", to.display());
+        let failure = Failure::engine_or_full(dir, &error, &room);
         match error.kind() {
             wal_engine::ErrorKind::Locked => failure.with_note(&format!(
                 "or let that writer make the copy (`Wal::backup`); `wal salvage {} {}` copies beside it",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::{Value, json};
-use wal_engine::{Error, ErrorKind, Wal, WalOptions};
+use wal_engine::{Error, Wal, WalOptions};
 use wal_types::{Sample, SeriesRef};
 
 use crate::args::BenchArgs;
@@ -50,9 +50,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     let place = args.dir.join(format!("wal-bench-{}", process::id()));
     remove_when_interrupted(place.clone());
     fs::create_dir(&place).map_err(|error| Failure::file(&place, &error))?;
-    let figures = measure(&place, bounds);
-    let removed = fs::remove_dir_all(&place).map_err(|error| Failure::file(&place, &error));
-    let figures = figures.map_err(|error| refused(args, &error))?;
+    let figures = measure(args, &place, bounds);
+    let removed = remove(&place);
+    let figures = figures?;
     removed?;
     place::print(|out| if args.json { print_json(&figures, out) } else { print_table(&figures, out) })?;
     Ok(Outcome::Done)
@@ -60,14 +60,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
 
 /// What the log answered, in terms of a place that is not there any more.
 fn refused(args: &BenchArgs, error: &Error) -> Failure {
-    match error.kind() {
-        ErrorKind::DiskFull => Failure::io(format_args!(
-            "{}: the disk is full: {error}\n  next: make room, or measure with less than --mebibytes {}",
-            args.dir.display(),
-            args.mebibytes
-        )),
-        _ => Failure::engine(&args.dir, error),
-    }
+    let room = format!("make room on the disk, or give less than --mebibytes {}", args.mebibytes);
+    Failure::engine_or_full(&args.dir, error, &room)
 }
 
 /// Removes what was written also when the user has seen enough. Ends the process by the same signal.
@@ -91,14 +85,25 @@ fn remove_when_interrupted(place: PathBuf) {
 }
 
 /// All measurements in turn.
-fn measure(place: &Path, bounds: Bounds) -> Result<Vec<Figure>, Error> {
+fn measure(args: &BenchArgs, place: &Path, bounds: Bounds) -> Result<Vec<Figure>, Failure> {
     let log = place.join("append");
-    let mut figures = vec![append(&log, bounds)?];
+    let engine = |error| refused(args, &error);
+    let append = append(&log, bounds).map_err(engine)?;
+    // At once, so that the disk holds one log at a time.
+    let replay = replay(&log).map_err(engine)?;
+    remove(&log)?;
+    let mut figures = vec![append];
     for threads in [1, 8, 64] {
-        figures.push(commit(&place.join(format!("commit-{threads}")), threads, bounds)?);
+        let log = place.join(format!("commit-{threads}"));
+        figures.push(commit(&log, threads, bounds).map_err(engine)?);
+        remove(&log)?;
     }
-    figures.push(replay(&log)?);
+    figures.push(replay);
     Ok(figures)
+}
+
+fn remove(dir: &Path) -> Result<(), Failure> {
+    fs::remove_dir_all(dir).map_err(|error| Failure::file(dir, &error))
 }
 
 /// Appends large batches without waiting for any of them, then syncs once.

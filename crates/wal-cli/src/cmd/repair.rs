@@ -15,7 +15,8 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
     place::log_dir(dir)?;
     foreign::refuse_above(dir)?;
     let mode = args.mode.into();
-    let engine = |error| Failure::engine(dir, &error);
+    // Truncation refuses what has to be repaired.
+    let engine = |error| Failure::engine_or_full(dir, &error, "make room on the disk");
     let report = if args.apply {
         let options = WalOptions::default().recovery_mode(mode);
         let (wal, report) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;

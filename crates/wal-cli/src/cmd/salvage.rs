@@ -27,7 +27,7 @@ pub(crate) fn run(args: &SalvageArgs) -> Result<Outcome, Failure> {
     place::fresh_dir(to)?;
     place::apart(dir, to)?;
     let adopted = adopt::series(dir, args.limit.entry_limit)?;
-    let engine = |error| Failure::engine(to, &error);
+    let engine = |error| write_failed(to, &error);
     let (wal, _) = Wal::open(to, WalOptions::default()).map_err(engine)?.replay(&mut ()).map_err(engine)?;
     let mut salvage =
         Salvage { args, wal, taken: Taken::default(), missing: Vec::new(), refs: HashSet::new() };
@@ -43,6 +43,11 @@ pub(crate) fn run(args: &SalvageArgs) -> Result<Outcome, Failure> {
     let report = Report { taken, missing, quarantined: list_quarantine(dir).map_or(0, |files| files.len()) };
     place::print(|out| if args.json { report.json(out) } else { report.text(args, out) })?;
     Ok(Outcome::Done)
+}
+
+/// What the fresh log answered.
+fn write_failed(to: &Path, error: &wal_engine::Error) -> Failure {
+    Failure::engine_or_full(to, error, "make room on the disk, or name a directory on another one")
 }
 
 /// What was written.
@@ -81,7 +86,7 @@ impl Salvage<'_> {
         for series in adopted {
             self.refs.extend(series.iter().map(|series| series.series_ref));
             self.taken.adopted += series.len() as u64;
-            self.wal.log_series(&series).map_err(|error| Failure::engine(&self.args.to, &error))?;
+            self.wal.log_series(&series).map_err(|error| write_failed(&self.args.to, &error))?;
         }
         Ok(())
     }
@@ -193,7 +198,7 @@ impl Salvage<'_> {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 self.miss(entry.at, Some(entry.end.offset), error.to_string());
             }
-            Err(error) => return Err(Failure::engine(&self.args.to, &error)),
+            Err(error) => return Err(write_failed(&self.args.to, &error)),
         }
         Ok(())
     }
