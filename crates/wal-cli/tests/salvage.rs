@@ -37,6 +37,12 @@ fn every_golden_log_is_salvaged_as_far_as_it_can_be_read() {
         if case.name == "24-truncate-crash" {
             assert_eq!(salvaged.remove(0)["type"], "series", "adopted, and first");
         }
+        let compared = run("diff", case.log.path(), &[to.to_str().unwrap(), "--skip-damaged", "--json"]);
+        let only = if case.name == "24-truncate-crash" { 1 } else { 0 };
+        assert_eq!(
+            (&compared.json()["differences"], &compared.json()["only_b"]["series"]),
+            (&only.into(), &only.into())
+        );
         let readable = run("dump", case.log.path(), &["--skip-damaged"]).entries();
         assert_same_entries(&salvaged, &full(readable), false);
     }

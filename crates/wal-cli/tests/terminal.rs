@@ -10,8 +10,12 @@ use common::{golden, run, run_with_input, self_scrape};
 
 /// Runs a command line on a terminal of its own, with these variables, and says what it showed there.
 fn shown(line: &str, dir: &Path, variables: &[(&str, &str)]) -> String {
-    let line =
-        format!("'{}' {}", env!("CARGO_BIN_EXE_wal"), line.replace("DIR", &format!("'{}'", dir.display())));
+    let line = format!(
+        "timeout --foreground 200 '{}' {}",
+        env!("CARGO_BIN_EXE_wal"),
+        line.replace("DIR", &format!("'{}'", dir.display()))
+    );
+    // What waits for a terminal for ever fails the test and does not stop it.
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
     let output = command.envs(variables.iter().copied()).output().unwrap();
@@ -77,6 +81,15 @@ fn verdicts_and_errors_have_colours_where_a_terminal_shows_them_and_nobody_wants
         let piped = run(command, &dir, &[]);
         assert!(!coloured(&piped.stdout()) && !coloured(&piped.stderr()), "{line}: {piped}");
     }
+}
+
+#[test]
+fn an_import_from_a_terminal_says_what_it_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = shown("import DIR", dir.path(), &[]);
+    assert!(shown.contains("Ctrl-D ends them") && shown.contains("0 lines imported"), "{shown}");
+    let piped = run_with_input("import", dir.path(), &[], b"").expect(0, &[]);
+    assert!(!piped.stderr().contains("Ctrl-D"), "{piped}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Memory holds one line and its items. A line is written whole or not at all; when a line is bad, or the
 //! input or the disk fails, every line before it is made durable first, if that can still be done.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 
 use wal_engine::{ErrorKind, RecoveryMode, Wal, WalOptions};
 
@@ -27,6 +27,9 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
     let engine = |error| Failure::engine(dir, &error);
     let (wal, report) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
     faults::say_trimmed(dir, &report);
+    if io::stdin().is_terminal() {
+        exit::say("reading entries from the terminal, one JSON object a line; Ctrl-D ends them");
+    }
     let mut import = Import { args, wal, lines: 0, synced_lines: None, acks_wanted: args.ack };
     let outcome = import.all();
     let Import { wal, lines, .. } = import;
