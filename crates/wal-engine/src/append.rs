@@ -6,12 +6,14 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use wal_format::layout;
-use wal_segment::{Position, SegmentStats};
+use wal_format::{EntryKind, layout};
+use wal_segment::{Position, SegmentStats, TimeRange};
+use wal_types::Sample;
 
 use crate::decide;
 use crate::error::{Error, Result};
 use crate::mark::Trail;
+use crate::metrics::Accepted;
 use crate::view::next_after;
 
 /// Whole entries of one segment, on their way to its file.
@@ -23,7 +25,6 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
     pub(crate) stats: SegmentStats,
     pub(crate) trail: Trail,
-    pub(crate) entries: u64,
 }
 
 impl Chunk {
@@ -33,7 +34,6 @@ impl Chunk {
         self.bytes.clear();
         self.stats = SegmentStats::default();
         self.trail.clear();
-        self.entries = 0;
     }
 }
 
@@ -50,11 +50,46 @@ pub(crate) enum Condition {
     Poisoned(Error),
 }
 
+/// What an entry holds, as far as the counts of its segment ask.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Series(SegmentStats),
+    /// Kept short: most entries are of samples, and this is read under the lock.
+    Samples {
+        items: usize,
+        times: TimeRange,
+    },
+    Deletes(SegmentStats),
+}
+
+impl Content {
+    pub(crate) fn of_samples(samples: &[Sample]) -> Self {
+        let mut times = TimeRange::default();
+        samples.iter().for_each(|sample| times.see(sample));
+        Self::Samples { items: samples.len(), times }
+    }
+
+    fn kind(&self) -> EntryKind {
+        match self {
+            Self::Series(_) => EntryKind::Series,
+            Self::Samples { .. } => EntryKind::Samples,
+            Self::Deletes(_) => EntryKind::Deletes,
+        }
+    }
+
+    fn count(&self, stats: &mut SegmentStats) {
+        match self {
+            Self::Samples { items, times } => stats.add_sample_entry(*items, *times),
+            Self::Series(counted) | Self::Deletes(counted) => stats.merge(counted),
+        }
+    }
+}
+
 /// An entry ready to be placed.
 pub(crate) struct Framed<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) checksum: u32,
-    pub(crate) stats: &'a SegmentStats,
+    pub(crate) content: Content,
 }
 
 /// What became of an attempt to place an entry.
@@ -77,6 +112,7 @@ pub(crate) struct Appender {
     /// Empty buffers, for reuse.
     spare: Vec<Chunk>,
     end: Position,
+    accepted: Accepted,
     pub(crate) condition: Condition,
     buffer_bytes: usize,
     segment_bytes_max: u64,
@@ -96,6 +132,7 @@ impl Appender {
             full: VecDeque::new(),
             spare: Vec::new(),
             end,
+            accepted: Accepted::default(),
             condition: Condition::Open,
             buffer_bytes,
             segment_bytes_max,
@@ -106,6 +143,11 @@ impl Appender {
     /// Behind the last entry.
     pub(crate) fn end(&self) -> Position {
         self.end
+    }
+
+    /// What was accepted since the log was opened.
+    pub(crate) fn accepted(&self) -> Accepted {
+        self.accepted
     }
 
     /// Gives the entry its place.
@@ -134,8 +176,8 @@ impl Appender {
             wake = true;
         }
         self.active.bytes.extend_from_slice(entry.bytes);
-        self.active.stats.merge(entry.stats);
-        self.active.entries += 1;
+        entry.content.count(&mut self.active.stats);
+        self.accepted.add(entry.content.kind(), frame);
         self.end.offset += frame;
         self.active.trail.push(self.end.offset, entry.checksum);
         if !self.asked_to_prepare && self.segment_bytes_max / 2 < self.end.offset {
@@ -205,9 +247,12 @@ pub(crate) fn with_frame_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 mod tests {
     use super::*;
 
+    fn framed(bytes: &[u8]) -> Framed<'_> {
+        Framed { bytes, checksum: 1, content: Content::of_samples(&[]) }
+    }
+
     fn place(appender: &mut Appender, bytes: usize) -> Placed {
-        let bytes = vec![1; bytes];
-        appender.place(&Framed { bytes: &bytes, checksum: 1, stats: &SegmentStats::default() }).unwrap()
+        appender.place(&framed(&vec![1; bytes])).unwrap()
     }
 
     fn appender(segment_bytes_max: u64) -> Appender {
@@ -252,9 +297,7 @@ mod tests {
     #[test]
     fn numbers_at_their_end_are_an_error() {
         let mut appender = Appender::new(Position { segment: u64::MAX, offset: 90 }, 4096, 100);
-        let bytes = [1; 40];
-        let framed = Framed { bytes: &bytes, checksum: 1, stats: &SegmentStats::default() };
-        let error = appender.place(&framed).err().unwrap();
+        let error = appender.place(&framed(&[1; 40])).err().unwrap();
         assert_eq!(error.kind(), crate::ErrorKind::NumbersExhausted);
     }
 }

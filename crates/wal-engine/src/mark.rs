@@ -217,22 +217,29 @@ pub struct Trail {
     front: Vec<Witness>,
     last: Option<Witness>,
     sparse: VecDeque<Witness>,
+    /// Up to this end, `push` only has to remember the last entry.
+    quiet_to: u64,
 }
 
 impl Trail {
     /// Remembers the entry that ends at `end`; ends rise within a segment.
     pub fn push(&mut self, end: u64, checksum: u32) {
-        if let Some(last) = self.last
-            && self.sparse.back().is_none_or(|kept| kept.end + TRAIL_STEP_BYTES <= last.end)
-        {
-            self.sparse.push_back(last);
+        let entry = Witness { end, checksum };
+        match self.last.replace(entry) {
+            Some(last) if self.quiet_to < last.end => self.keep(last),
+            _ => {}
         }
         if self.front.len() < FRONT {
-            self.front.push(Witness { end, checksum });
+            self.front.push(entry);
         }
-        self.last = Some(Witness { end, checksum });
+    }
+
+    /// Keeps an entry as one of the sparse trail.
+    fn keep(&mut self, entry: Witness) {
+        self.sparse.push_back(entry);
+        self.quiet_to = entry.end + TRAIL_STEP_BYTES - 1;
         let far = DISTANCES[DISTANCES.len() - 1];
-        while self.sparse.get(1).is_some_and(|next| next.end + far < end) {
+        while self.sparse.get(1).is_some_and(|next| next.end + far < entry.end) {
             self.sparse.pop_front();
         }
     }
@@ -254,6 +261,7 @@ impl Trail {
             front: self.front.iter().map(moved).collect(),
             last: self.last.as_ref().map(moved),
             sparse: self.sparse.iter().map(moved).collect(),
+            quiet_to: self.sparse.back().map_or(0, |kept| to(kept.end) + TRAIL_STEP_BYTES - 1),
         }
     }
 
@@ -262,6 +270,7 @@ impl Trail {
         self.front.clear();
         self.last = None;
         self.sparse.clear();
+        self.quiet_to = 0;
     }
 
     /// The last entry remembered.

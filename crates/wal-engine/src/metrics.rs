@@ -95,7 +95,6 @@ pub struct WalMetrics {
 /// The counters behind the snapshot. Relaxed: each stands for itself.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) appended: [AppendedCounters; KINDS.len()],
     pub(crate) written_bytes: AtomicU64,
     pub(crate) synced_bytes: AtomicU64,
     pub(crate) syncs: AtomicU64,
@@ -113,15 +112,25 @@ pub(crate) struct Counters {
     pub(crate) quarantine_bytes: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct AppendedCounters {
-    entries: AtomicU64,
-    bytes: AtomicU64,
+/// What was accepted. Not among the counters: it changes under the append lock with every entry, where
+/// counting costs nothing further.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Accepted {
+    series: Appended,
+    samples: Appended,
+    deletes: Appended,
 }
 
-impl AppendedCounters {
-    fn snapshot(&self) -> Appended {
-        Appended { entries: self.entries.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+impl Accepted {
+    /// An entry was accepted.
+    pub(crate) fn add(&mut self, kind: EntryKind, bytes: u64) {
+        let counts = match kind {
+            EntryKind::Series => &mut self.series,
+            EntryKind::Samples => &mut self.samples,
+            EntryKind::Deletes => &mut self.deletes,
+        };
+        counts.entries += 1;
+        counts.bytes += bytes;
     }
 }
 
@@ -130,22 +139,9 @@ pub(crate) fn millis_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The kinds that are counted apart, in the order of the counters.
-const KINDS: [EntryKind; 3] = [EntryKind::Series, EntryKind::Samples, EntryKind::Deletes];
-
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// An entry was accepted.
-    pub(crate) fn appended(&self, kind: EntryKind, bytes: u64) {
-        if let Some(counters) =
-            KINDS.iter().position(|known| *known == kind).and_then(|at| self.appended.get(at))
-        {
-            Self::add(&counters.entries, 1);
-            Self::add(&counters.bytes, bytes);
-        }
     }
 
     /// A sync ended well. Returns how many bytes it covered that none had before.
@@ -169,10 +165,10 @@ impl Counters {
         self.segments.store(segments, Ordering::Relaxed);
     }
 
-    /// The counts; what the append side knows is for the caller to add.
-    pub(crate) fn snapshot(&self) -> WalMetrics {
+    /// The counts; what else the append side knows is for the caller to add.
+    pub(crate) fn snapshot(&self, accepted: Accepted) -> WalMetrics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let [series, samples, deletes] = self.appended.each_ref().map(AppendedCounters::snapshot);
+        let Accepted { series, samples, deletes } = accepted;
         let appended_bytes = series.bytes + samples.bytes + deletes.bytes;
         WalMetrics {
             appended_entries: series.entries + samples.entries + deletes.entries,
@@ -210,18 +206,18 @@ mod tests {
         for nanos in [0, 50_000, 50_001, u64::MAX] {
             counters.synced(Duration::from_nanos(nanos));
         }
-        let buckets = counters.snapshot().sync_buckets;
+        let buckets = counters.snapshot(Accepted::default()).sync_buckets;
         assert_eq!((buckets[0], buckets[1], buckets[SYNC_BUCKETS - 1]), (2, 1, 1));
-        assert_eq!(buckets.iter().sum::<u64>(), counters.snapshot().syncs);
+        assert_eq!(buckets.iter().sum::<u64>(), counters.snapshot(Accepted::default()).syncs);
     }
 
     #[test]
     fn entries_are_counted_by_kind_and_in_all() {
-        let counters = Counters::default();
-        counters.appended(EntryKind::Series, 100);
-        counters.appended(EntryKind::Samples, 20);
-        counters.appended(EntryKind::Samples, 30);
-        let now = counters.snapshot();
+        let mut accepted = Accepted::default();
+        accepted.add(EntryKind::Series, 100);
+        accepted.add(EntryKind::Samples, 20);
+        accepted.add(EntryKind::Samples, 30);
+        let now = Counters::default().snapshot(accepted);
         assert_eq!(now.series, Appended { entries: 1, bytes: 100 });
         assert_eq!(now.samples, Appended { entries: 2, bytes: 50 });
         assert_eq!((now.deletes.entries, now.appended_entries, now.appended_bytes), (0, 3, 150));

@@ -10,7 +10,7 @@ use wal_format::{EntryKind, ItemTooLarge};
 use wal_segment::{LockGuard, OsStorage, Position, SegmentStats, Storage};
 use wal_types::{Sample, Series, SeriesRef, Stone};
 
-use crate::append::{Appender, Condition, Framed, Placed, with_frame_buffer};
+use crate::append::{Appender, Condition, Content, Framed, Placed, with_frame_buffer};
 use crate::backup::{self, BackupReport};
 use crate::commit::{Commits, own_slot};
 use crate::commit_future::CommitFuture;
@@ -133,8 +133,10 @@ impl Wal {
     /// An item above the entry limit, a full disk (nothing of this batch is in then, or a first part of
     /// a split one), or a poisoned log.
     pub fn log_series(&self, batch: &[Series]) -> Result<Position> {
-        self.log(EntryKind::Series, batch, wal_format::frame_series, |stats, part| {
+        self.log(batch, wal_format::frame_series, |part| {
+            let mut stats = SegmentStats::default();
             stats.add_series(part.iter().map(|series| series.series_ref));
+            Content::Series(stats)
         })
     }
 
@@ -143,7 +145,7 @@ impl Wal {
     /// # Errors
     /// As for [`log_series`](Self::log_series).
     pub fn log_samples(&self, batch: &[Sample]) -> Result<Position> {
-        self.log(EntryKind::Samples, batch, wal_format::frame_samples, SegmentStats::add_samples)
+        self.log(batch, wal_format::frame_samples, Content::of_samples)
     }
 
     /// Logs deletes, a row for each interval; like [`log_series`](Self::log_series). A stone without
@@ -152,8 +154,10 @@ impl Wal {
     /// # Errors
     /// As for [`log_series`](Self::log_series).
     pub fn log_deletes(&self, batch: &[Stone]) -> Result<Position> {
-        self.log(EntryKind::Deletes, batch, wal_format::frame_deletes, |stats, part| {
+        self.log(batch, wal_format::frame_deletes, |part| {
+            let mut stats = SegmentStats::default();
             stats.add_deletes(part.iter().flat_map(Stone::rows));
+            Content::Deletes(stats)
         })
     }
 
@@ -274,15 +278,15 @@ impl Wal {
     #[must_use]
     pub fn metrics(&self) -> WalMetrics {
         let shared = &self.shared;
-        let (condition, end) = {
+        let (condition, end, accepted) = {
             let appender = shared.appender.lock();
-            (appender.condition.clone(), appender.end())
+            (appender.condition.clone(), appender.end(), appender.accepted())
         };
         WalMetrics {
             segment: end.segment,
             poisoned: u64::from(matches!(condition, Condition::Poisoned(_))),
             stalled: u64::from(matches!(condition, Condition::Stalled)),
-            ..shared.counters.snapshot()
+            ..shared.counters.snapshot(accepted)
         }
     }
 
@@ -339,13 +343,7 @@ impl Wal {
     }
 
     /// Encodes and places a batch, split where it passes the entry limit.
-    fn log<T>(
-        &self,
-        kind: EntryKind,
-        batch: &[T],
-        frame: Frame<T>,
-        count: fn(&mut SegmentStats, &[T]),
-    ) -> Result<Position> {
+    fn log<T>(&self, batch: &[T], frame: Frame<T>, content: fn(&[T]) -> Content) -> Result<Position> {
         let mut rest = batch;
         let mut end = None;
         while !rest.is_empty() {
@@ -357,10 +355,8 @@ impl Wal {
                 if framed.bytes == 0 {
                     return Ok(end);
                 }
-                let mut stats = SegmentStats::default();
-                count(&mut stats, part);
-                let entry = Framed { bytes: buffer, checksum: framed.checksum, stats: &stats };
-                self.append(kind, &entry).map(Some)
+                let entry = Framed { bytes: buffer, checksum: framed.checksum, content: content(part) };
+                self.append(&entry).map(Some)
             })?;
         }
         match end {
@@ -378,13 +374,12 @@ impl Wal {
         }
     }
 
-    fn append(&self, kind: EntryKind, entry: &Framed<'_>) -> Result<Position> {
+    fn append(&self, entry: &Framed<'_>) -> Result<Position> {
         let shared = &*self.shared;
         loop {
             let placed = shared.appender.lock().place(entry)?;
             match placed {
                 Placed::At { end, wake } => {
-                    shared.counters.appended(kind, entry.bytes.len() as u64);
                     if wake && self.thread.is_some() {
                         shared.signal.work();
                     }
