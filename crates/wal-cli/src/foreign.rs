@@ -20,7 +20,7 @@ pub(crate) const MODERN: &str = "a log of Prometheus 2.4 or newer (records in pa
 /// and whose checksum tells for certain. A log of ours with a damaged header is not taken for one: its
 /// names have six digits and its bytes no such checksum.
 pub(crate) fn modern(dir: &Path) -> Option<PathBuf> {
-    let names = names(dir);
+    let names = names(dir)?;
     let first = names.iter().filter(|name| is_number(name)).min_by_key(|name| name.parse::<u64>().ok())?;
     let path = dir.join(first);
     let page = first_page(&path)?;
@@ -98,20 +98,21 @@ impl NoSegments<'_> {
     }
 }
 
-/// Looks for segment files; none if there are some.
+/// Looks for segment files; none if there are some, or nobody can tell.
 fn no_segments(dir: &Path) -> Option<NoSegments<'_>> {
-    let has_segments = |dir: &Path| names(dir).iter().any(|name| is_number(name));
-    if has_segments(dir) {
+    let has_segments = |dir: &Path| names(dir).map(|names| names.iter().any(|name| is_number(name)));
+    if has_segments(dir)? {
         return None;
     }
     let below = dir.join("wal");
-    Some(NoSegments { dir, below: has_segments(&below).then_some(below) })
+    Some(NoSegments { dir, below: has_segments(&below).unwrap_or(false).then_some(below) })
 }
 
 /// The names in a directory; none where it cannot be read, which whoever opens the log will say.
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+fn names(dir: &Path) -> Option<Vec<String>> {
+    let entries = fs::read_dir(dir).ok()?;
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+    entries.filter_map(|entry| entry.map(name).transpose()).collect::<Result<_, _>>().ok()
 }
 
 fn is_number(name: &str) -> bool {

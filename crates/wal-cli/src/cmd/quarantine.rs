@@ -38,7 +38,7 @@ fn restore(dir: &Path, to: &Path) -> Result<(), Failure> {
     place::fresh_dir(to)?;
     place::apart(dir, to)?;
     let files = restore_quarantine(dir, to).map_err(|error| Failure::engine(dir, &error))?;
-    let beside = match self::files(to)?.len() {
+    let beside = match list_quarantine(to).map_or(0, |files| files.len()) {
         0 => String::new(),
         beside => format!(", {beside} of them into its quarantine: newer entries are where they lay"),
     };
