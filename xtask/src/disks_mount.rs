@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -242,11 +243,28 @@ impl Disk {
         sync(&self.at)
     }
 
-    /// Gives back what `fill` took.
+    /// Gives back what `fill` took, and waits until it is there: btrfs frees the blocks of a removed file only when it
+    /// has written its next tree, for which a full disk may have no room at the first attempt.
     pub(crate) fn empty(&self, name: &str) -> Outcome {
         let path = self.at.join(name);
-        fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        sync(&self.at)
+        let fail = |e: io::Error| format!("{}: {e}", path.display());
+        let free_before = self.free()?;
+        let given_back = fs::metadata(&path).map_err(fail)?.blocks() * 512;
+        let mut is_there = true;
+        for _ in 0..EMPTYINGS {
+            if is_there {
+                match fs::remove_file(&path) {
+                    Ok(()) => is_there = false,
+                    Err(e) if !is_full(&e) => return Err(fail(e)),
+                    Err(_) => {}
+                }
+            }
+            if !is_there && free_before + given_back / 2 <= self.free()? {
+                return Ok(());
+            }
+            std::thread::sleep(EMPTYING_PAUSE);
+        }
+        Err(format!("{}: its {given_back} bytes do not come back", path.display()))
     }
 }
 
@@ -291,3 +309,5 @@ fn device(path: &Path) -> Result<u64, String> {
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 const PIECE_MIN: u64 = 256 << 10;
 const FILLINGS: usize = 3;
+const EMPTYINGS: usize = 200;
+const EMPTYING_PAUSE: Duration = Duration::from_millis(50);
