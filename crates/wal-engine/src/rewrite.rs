@@ -4,7 +4,7 @@ use std::io;
 
 use wal_format::{DeletesPayload, Entry, EntryKind, SegmentHeader, SeriesPayload, frame_payload, layout};
 use wal_segment::dir::segment_name;
-use wal_segment::storage::write_all_at;
+use wal_segment::storage::{piece_buffer, read_up_to, write_all_at};
 use wal_segment::{
     Access, Advance, Fault, Position, ReadMethod, Reason, SegmentReader, SegmentStats, Storage, StorageFile,
     Tail, Verdict, header,
@@ -115,12 +115,27 @@ pub(crate) struct Run<'a> {
     pub(crate) temporaries: Temporaries<'a>,
     segment_bytes_max: u64,
     numbers: Vec<u64>,
+    /// Its only segment is one of which everything is kept.
+    whole: bool,
+    /// Room for what is kept of an entry, used again.
+    payload: Vec<u8>,
+}
+
+/// What is kept of one entry.
+enum Sifted {
+    Nothing,
+    /// The entry as it is.
+    Whole(SegmentStats),
+    /// Some of its items: the payload that was put together of them.
+    Part(SegmentStats),
 }
 
 /// What became of one segment of a run.
 pub(crate) enum SegmentOutcome {
     /// What is kept of it is in the outputs.
     Done,
+    /// Everything of it is kept, and it is full enough to stay as it is: it is a run for itself.
+    Whole,
     /// It cannot be read to its end: nothing of it is in the outputs, and it is left alone.
     LeftAlone(Fault),
 }
@@ -135,6 +150,8 @@ impl<'a> Run<'a> {
             temporaries: Temporaries::new(storage),
             segment_bytes_max,
             numbers,
+            whole: false,
+            payload: Vec::new(),
         }
     }
 
@@ -142,7 +159,9 @@ impl<'a> Run<'a> {
     pub(crate) fn changes_nothing(&self) -> bool {
         let before: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
         let after: u64 = self.outputs.iter().map(Output::bytes).sum();
-        self.segments.is_empty() || (self.segments.len() <= self.outputs.len() && before <= after)
+        self.whole
+            || self.segments.is_empty()
+            || (self.segments.len() <= self.outputs.len() && before <= after)
     }
 
     /// Reads a segment and keeps of it what is wanted.
@@ -160,14 +179,32 @@ impl<'a> Run<'a> {
         let before = (self.outputs.len(), self.outputs.last().map(|o| (o.bytes(), o.stats)), self.tally);
         let mut fault = header::check(&*file, len).map_err(failed)?.map(|reason| (0, reason));
         let mut reader = SegmentReader::new(file, len, entry_bytes_max, ReadMethod::Positioned);
+        // Nothing is written before something is dropped, where the segment could stay as it is. Two that
+        // are half full would not become one.
+        let mut whole = (self.segments.is_empty() && self.segment_bytes_max / 2 <= segment.bytes)
+            .then(SegmentStats::default);
         while fault.is_none() {
             match reader.advance().map_err(failed)? {
                 Advance::Entry => {
-                    if let Some((_, entry)) = reader.entry() {
-                        self.sift(&entry, mint_ms, keep)?;
+                    let Some((offset, entry)) = reader.entry() else { break };
+                    let sifted = self.sift(&entry, mint_ms, keep);
+                    match (&mut whole, &sifted) {
+                        (Some(stats), Sifted::Whole(counted)) => stats.merge(counted),
+                        (None, _) => self.put_sifted(&entry, &sifted)?,
+                        (Some(stats), _) => {
+                            let stats = *stats;
+                            whole = None;
+                            self.put_front(segment, offset, &stats)?;
+                            self.put_sifted(&entry, &sifted)?;
+                        }
                     }
                 }
-                Advance::TooLarge { kind, .. } if !is_kept_kind(kind) => self.tally.entries_dropped += 1,
+                Advance::TooLarge { kind, offset, .. } if !is_kept_kind(kind) => {
+                    self.tally.entries_dropped += 1;
+                    if let Some(stats) = whole.take() {
+                        self.put_front(segment, offset, &stats)?;
+                    }
+                }
                 Advance::TooLarge { offset, bytes, .. } => {
                     let have = entry_bytes_max;
                     let reason = Reason::Entry(wal_format::EntryFault::PastEnd { frame_bytes: bytes, have });
@@ -179,7 +216,8 @@ impl<'a> Run<'a> {
         }
         let Some((offset, reason)) = fault else {
             self.segments.push(segment.clone());
-            return Ok(SegmentOutcome::Done);
+            self.whole = whole.is_some();
+            return Ok(if self.whole { SegmentOutcome::Whole } else { SegmentOutcome::Done });
         };
         let (outputs, last, tally) = before;
         self.outputs.truncate(outputs);
@@ -192,44 +230,36 @@ impl<'a> Run<'a> {
         Ok(SegmentOutcome::LeftAlone(fault))
     }
 
-    fn sift(
-        &mut self,
-        entry: &Entry<'_>,
-        mint_ms: i64,
-        keep: &mut impl FnMut(SeriesRef) -> bool,
-    ) -> Result<()> {
+    fn sift(&mut self, entry: &Entry<'_>, mint_ms: i64, keep: &mut impl FnMut(SeriesRef) -> bool) -> Sifted {
         match entry.kind {
             EntryKind::Samples => {
                 self.tally.entries_dropped += 1;
-                Ok(())
+                Sifted::Nothing
             }
             EntryKind::Series => self.sift_series(entry, keep),
             EntryKind::Deletes => self.sift_deletes(entry, mint_ms, keep),
         }
     }
 
-    fn sift_series(&mut self, entry: &Entry<'_>, keep: &mut impl FnMut(SeriesRef) -> bool) -> Result<()> {
+    fn sift_series(&mut self, entry: &Entry<'_>, keep: &mut impl FnMut(SeriesRef) -> bool) -> Sifted {
         // What does not decode may still be a series to someone: it is kept as it is.
-        let Ok(batch) = SeriesPayload::check(entry.payload) else { return self.put_whole(entry) };
-        let mut payload = Vec::new();
-        let mut refs = Vec::new();
-        let mut dropped = 0;
-        for series in batch.iter() {
-            if !keep(series.series_ref) {
-                dropped += 1;
-                continue;
-            }
+        let Ok(batch) = SeriesPayload::check(entry.payload) else { return malformed() };
+        let payload = &mut self.payload;
+        payload.clear();
+        let (mut kept, mut lowest) = (0, None);
+        for series in batch.iter().filter(|series| keep(series.series_ref)) {
             payload.extend_from_slice(&series.series_ref.0.to_be_bytes());
-            varint::put_uvarint(&mut payload, series.labels.len() as u64);
+            varint::put_uvarint(payload, series.labels.len() as u64);
             payload.extend_from_slice(series.labels.raw());
-            refs.push(series.series_ref);
+            kept += 1;
+            lowest = lowest.map_or(Some(series.series_ref), |before| Some(series.series_ref.min(before)));
         }
-        let mut stats = SegmentStats::default();
-        let kept = refs.len() as u64;
-        stats.add_series(refs.into_iter());
+        let stats =
+            SegmentStats { entries: 1, series: kept, min_series_ref: lowest, ..SegmentStats::default() };
+        let dropped = batch.len() as u64 - kept;
         self.tally.series_kept += kept;
         self.tally.series_dropped += dropped;
-        self.put_kept(entry, &payload, &stats, kept, dropped)
+        self.sifted(kept, dropped, stats)
     }
 
     fn sift_deletes(
@@ -237,9 +267,10 @@ impl<'a> Run<'a> {
         entry: &Entry<'_>,
         mint_ms: i64,
         keep: &mut impl FnMut(SeriesRef) -> bool,
-    ) -> Result<()> {
-        let Ok(batch) = DeletesPayload::check(entry.payload) else { return self.put_whole(entry) };
-        let mut payload = Vec::new();
+    ) -> Sifted {
+        let Ok(batch) = DeletesPayload::check(entry.payload) else { return malformed() };
+        let payload = &mut self.payload;
+        payload.clear();
         let mut rows = Vec::new();
         let mut dropped = 0;
         for row in batch.iter() {
@@ -248,8 +279,8 @@ impl<'a> Run<'a> {
                 continue;
             }
             payload.extend_from_slice(&row.series_ref.0.to_be_bytes());
-            varint::put_uvarint(&mut payload, varint::zigzag(row.interval.mint_ms));
-            varint::put_uvarint(&mut payload, varint::zigzag(row.interval.maxt_ms));
+            varint::put_uvarint(payload, varint::zigzag(row.interval.mint_ms));
+            varint::put_uvarint(payload, varint::zigzag(row.interval.maxt_ms));
             rows.push(row);
         }
         let mut stats = SegmentStats::default();
@@ -257,40 +288,58 @@ impl<'a> Run<'a> {
         stats.add_deletes(rows.into_iter());
         self.tally.deletes_kept += kept;
         self.tally.deletes_dropped += dropped;
-        self.put_kept(entry, &payload, &stats, kept, dropped)
+        self.sifted(kept, dropped, stats)
     }
 
-    /// Puts what is kept of an entry's items: the entry as it is when that is all of them, nothing when
-    /// it is none.
-    fn put_kept(
-        &mut self,
-        entry: &Entry<'_>,
-        payload: &[u8],
-        stats: &SegmentStats,
-        kept: u64,
-        dropped: u64,
-    ) -> Result<()> {
+    /// The entry as it is when all of its items are kept, nothing when none is.
+    fn sifted(&mut self, kept: u64, dropped: u64, stats: SegmentStats) -> Sifted {
         match (kept, dropped) {
-            (_, 0) => self.put_entry(entry, stats),
+            (_, 0) => Sifted::Whole(stats),
             (0, _) => {
                 self.tally.entries_dropped += 1;
-                Ok(())
+                Sifted::Nothing
             }
-            _ => self.put_payload(entry, payload, stats),
+            _ => Sifted::Part(stats),
         }
     }
 
-    fn put_whole(&mut self, entry: &Entry<'_>) -> Result<()> {
-        let mut stats = SegmentStats::default();
-        stats.add_malformed();
-        self.put_entry(entry, &stats)
+    fn put_sifted(&mut self, entry: &Entry<'_>, sifted: &Sifted) -> Result<()> {
+        match sifted {
+            Sifted::Nothing => Ok(()),
+            Sifted::Whole(stats) => self.put_entry(entry, stats),
+            Sifted::Part(stats) => self.put_part(entry, stats),
+        }
+    }
+
+    /// Copies all entries of a segment before an offset: nothing was dropped up to there, and nothing written.
+    fn put_front(&mut self, segment: &Kept, to: u64, stats: &SegmentStats) -> Result<()> {
+        if stats.entries == 0 {
+            return Ok(());
+        }
+        self.begin_output(segment.number)?;
+        let storage = self.temporaries.storage;
+        let failed = |error| Error::file("read", storage.path(&segment.name), error);
+        let not_written = |error| Error::file("write to", storage.path(&rewrite_name(segment.number)), error);
+        let file = storage.open(&segment.name, Access::Read).map_err(failed)?;
+        let Some(output) = self.outputs.last_mut() else { return Ok(()) };
+        output.stats.merge(stats);
+        let mut at = layout::HEADER_BYTES as u64;
+        let mut piece = piece_buffer(at, to, BUFFER_BYTES);
+        while at < to {
+            let have = read_up_to(&*file, &mut piece, at, to).map_err(failed)?;
+            let read = piece.get(..have).filter(|read| !read.is_empty());
+            let read = read.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+            output.buffer.extend_from_slice(read);
+            output.flush().map_err(not_written)?;
+            at += read.len() as u64;
+        }
+        Ok(())
     }
 
     /// Copies an entry as it is, checksum included.
     fn put_entry(&mut self, entry: &Entry<'_>, stats: &SegmentStats) -> Result<()> {
         let length = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let bytes = entry.payload.len() + layout::ENTRY_OVERHEAD_BYTES;
-        self.put(bytes, stats, |buffer| {
+        self.put(entry.frame_bytes(), stats, |buffer| {
             buffer.push(entry.kind.code());
             buffer.push(entry.flag);
             buffer.extend_from_slice(&length);
@@ -299,13 +348,16 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn put_payload(&mut self, entry: &Entry<'_>, payload: &[u8], stats: &SegmentStats) -> Result<()> {
-        let mut framed = Vec::with_capacity(payload.len() + layout::ENTRY_OVERHEAD_BYTES);
-        // A part of an entry that was within the limits is within them.
-        if frame_payload(entry.kind, entry.flag, payload, &mut framed).is_err() {
-            return self.put_entry(entry, stats);
-        }
-        self.put(framed.len(), stats, |buffer| buffer.extend_from_slice(&framed))
+    /// Puts the payload that was made of an entry's items. A part of an entry that was within the limits is
+    /// within them.
+    fn put_part(&mut self, entry: &Entry<'_>, stats: &SegmentStats) -> Result<()> {
+        let payload = std::mem::take(&mut self.payload);
+        let put = self.put(payload.len() + layout::ENTRY_OVERHEAD_BYTES, stats, |buffer| {
+            let framed = frame_payload(entry.kind, entry.flag, &payload, buffer);
+            debug_assert!(framed.is_ok(), "a part is larger than the whole");
+        });
+        self.payload = payload;
+        put
     }
 
     fn put(&mut self, bytes: usize, stats: &SegmentStats, add: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
@@ -344,6 +396,13 @@ impl<'a> Run<'a> {
         self.outputs.push(Output { number, stats: SegmentStats::default(), file, written: 0, buffer });
         Ok(())
     }
+}
+
+/// An entry that does not decode, kept as it is.
+fn malformed() -> Sifted {
+    let mut stats = SegmentStats::default();
+    stats.add_malformed();
+    Sifted::Whole(stats)
 }
 
 /// What a rewritten segment is called: the name that its number bears, or the one we would give it.

@@ -205,7 +205,8 @@ fn put_batch(
     Ok(())
 }
 
-/// Writes what is kept of neighbouring segments. A damaged one among them splits the run.
+/// Writes what is kept of neighbouring segments. A damaged one among them splits the run, and so does one
+/// that can stay as it is.
 fn rewrite<'a>(
     shared: &'a Shared,
     segments: &[Kept],
@@ -219,14 +220,21 @@ fn rewrite<'a>(
     let mut damaged = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
         let Some(run) = runs.last_mut() else { break };
-        if let SegmentOutcome::LeftAlone(fault) = run.take_in(segment, limit, mint_ms, keep)? {
-            tracing::warn!(
-                segment = fault.at.segment,
-                offset = fault.at.offset,
-                %fault,
-                "a damaged segment is left out of the truncation"
-            );
-            damaged.push(fault);
+        let splits = match run.take_in(segment, limit, mint_ms, keep)? {
+            SegmentOutcome::Done => false,
+            SegmentOutcome::Whole => true,
+            SegmentOutcome::LeftAlone(fault) => {
+                tracing::warn!(
+                    segment = fault.at.segment,
+                    offset = fault.at.offset,
+                    %fault,
+                    "a damaged segment is left out of the truncation"
+                );
+                damaged.push(fault);
+                true
+            }
+        };
+        if splits {
             runs.push(Run::new(storage, numbers(index + 1), size));
         }
     }

@@ -4,13 +4,15 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use common::disk::{Call, FaultyDisk};
 use common::{Memory, open, sample, segments, series, small, snapshot, values};
 use wal_engine::{
-    ErrorKind, Interval, Intervals, ReadOptions, SeriesRef, Stone, Verdict, Wal, WalOptions, WalReader,
+    ErrorKind, Interval, Intervals, Position, ReadOptions, SeriesRef, Stone, Verdict, Wal, WalOptions,
+    WalReader,
 };
 
 fn stone(series_ref: u64, mint_ms: i64, maxt_ms: i64) -> Stone {
@@ -171,6 +173,55 @@ fn an_entry_kept_whole_is_the_same_bytes() {
     wal.truncate(150, |_| true).unwrap();
     assert_eq!(fs::read(dir.path().join("000001")).unwrap()[..end], original);
     wal.close().unwrap();
+}
+
+/// A log of series alone, each in an entry of its own, over several segments.
+fn fill_with_series(dir: &Path) -> (Wal, Vec<(u64, Position)>) {
+    let (wal, ..) = open(dir, small().background_thread(false));
+    let log = |series_ref| (series_ref, wal.log_series(&[series(series_ref)]).unwrap());
+    let logged: Vec<_> = (1..60).map(log).collect();
+    wal.sync().unwrap();
+    assert!(4 < segments(dir).len());
+    (wal, logged)
+}
+
+#[test]
+fn segments_of_which_everything_is_kept_are_not_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, logged) = fill_with_series(dir.path());
+    let before = snapshot(dir.path());
+    let report = wal.truncate(i64::MAX, |_| true).unwrap();
+    assert_eq!(snapshot(dir.path()), before, "also the mark and the intent are as they were");
+    assert_eq!((report.segments_removed, report.segments_rewritten, report.series_dropped), (0, 0, 0));
+    let sealed = logged.iter().filter(|(_, at)| at.segment < wal.end().segment).count();
+    assert_eq!(report.series_kept, sealed as u64);
+    wal.close().unwrap();
+}
+
+#[test]
+fn whichever_series_goes_the_others_keep_their_order_and_the_segments_before_it_their_files() {
+    let inodes = |dir: &Path| -> Vec<(String, u64)> {
+        let inode = |name: &String| fs::metadata(dir.join(name)).unwrap().ino();
+        segments(dir).into_iter().map(|(name, _)| (name.clone(), inode(&name))).collect()
+    };
+    for gone in 1..60 {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, mut logged) = fill_with_series(dir.path());
+        let before = inodes(dir.path());
+        let report = wal.truncate(i64::MAX, |series_ref| series_ref.0 != gone).unwrap();
+        let at = logged[usize::try_from(gone).unwrap() - 1].1.segment;
+        if at == wal.end().segment {
+            assert_eq!(inodes(dir.path()), before, "{gone} is in the active segment");
+        } else {
+            assert_eq!(report.series_dropped, 1);
+            logged.retain(|(series_ref, _)| *series_ref != gone);
+            let same = before.iter().zip(inodes(dir.path())).take_while(|(old, new)| *old == new).count();
+            assert_eq!(same as u64, at - 1, "{gone} was in segment {at}");
+        }
+        let refs: Vec<u64> = logged.iter().map(|(series_ref, _)| *series_ref).collect();
+        assert_eq!(read(dir.path()).refs(), refs, "without {gone}");
+        wal.close().unwrap();
+    }
 }
 
 /// Fails each call of a kind in turn: whatever happened, the next open gives the log as it was or as
