@@ -13,26 +13,28 @@ const COVERED_PERCENT_MIN: usize = 95;
 /// Test code that has to stand beside the product, so that fuzzers reach it.
 const NOT_PRODUCT: &str = "crates/wal-format/src/fuzzing.rs";
 
-/// What is measured: a name, and the files of it. A folder stands for all of its files.
-const GROUPS: [(&str, &[&str]); 2] = [
-    ("decode", &["crates/wal-format/src/"]),
-    (
-        "recovery",
-        &[
-            "crates/wal-engine/src/decide.rs",
-            "crates/wal-engine/src/plan.rs",
-            "crates/wal-engine/src/recovery.rs",
-            "crates/wal-engine/src/mark.rs",
-            "crates/wal-engine/src/scan.rs",
-            "crates/wal-engine/src/repair.rs",
-            "crates/wal-engine/src/intent.rs",
-            "crates/wal-engine/src/view.rs",
-            "crates/wal-segment/src/reader.rs",
-            "crates/wal-segment/src/header.rs",
-            "crates/wal-segment/src/verdict.rs",
-        ],
-    ),
+/// The verdict table and recovery.
+pub(crate) const RECOVERY: [&str; 8] = [
+    "crates/wal-engine/src/decide.rs",
+    "crates/wal-engine/src/plan.rs",
+    "crates/wal-engine/src/recovery.rs",
+    "crates/wal-engine/src/mark.rs",
+    "crates/wal-engine/src/scan.rs",
+    "crates/wal-engine/src/repair.rs",
+    "crates/wal-engine/src/intent.rs",
+    "crates/wal-engine/src/view.rs",
 ];
+
+/// What of reading a segment recovery rests on.
+const READING: [&str; 3] = [
+    "crates/wal-segment/src/reader.rs",
+    "crates/wal-segment/src/header.rs",
+    "crates/wal-segment/src/verdict.rs",
+];
+
+/// What is measured: a name, and lists of its files. A folder stands for all of its files.
+const GROUPS: [(&str, &[&[&str]]); 2] =
+    [("decode", &[&["crates/wal-format/src/"]]), ("recovery", &[&RECOVERY, &READING])];
 
 /// Runs the tests of the three crates with counters in them, and prints what they reached.
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
@@ -159,7 +161,7 @@ fn judge(files: &BTreeMap<String, Sum>) -> Outcome {
     for (group, members) in GROUPS {
         println!("{group:<40}{:>16}{:>20}", "branches", "regions");
         let mut total = Sum::default();
-        for member in members {
+        for member in members.iter().copied().flatten() {
             let mut of_member = files.iter().filter(|(path, _)| path.starts_with(member)).peekable();
             if of_member.peek().is_none() {
                 problems.push(format!("{member} is not in the report"));
@@ -218,7 +220,7 @@ mod tests {
     fn a_group_below_the_floor_or_without_a_file_is_refused() {
         let sum = Sum { branches: 100, branches_taken: 95, regions: 1, regions_reached: 0 };
         let mut files: BTreeMap<String, Sum> =
-            GROUPS.iter().flat_map(|group| group.1).map(|member| ((*member).to_owned(), sum)).collect();
+            GROUPS.iter().flat_map(|group| group.1.concat()).map(|member| (member.to_owned(), sum)).collect();
         assert_eq!(judge(&files), Ok(()));
         files.insert("crates/wal-format/src/".to_owned(), Sum { branches_taken: 94, ..sum });
         assert!(judge(&files).unwrap_err().contains("decode: below"));

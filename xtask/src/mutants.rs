@@ -2,26 +2,14 @@
 
 use std::time::Duration;
 
-use crate::{Outcome, Repo, cmd};
+use crate::{Outcome, Repo, cmd, coverage};
 
 const HELP: &str = "mutants [--file F] [--again]";
 
 /// What is changed, and the packages whose tests must notice.
 const PASSES: [(&[&str], &[&str]); 3] = [
     (&["crates/wal-format/src/*.rs"], &["wal-format"]),
-    (
-        &[
-            "crates/wal-engine/src/decide.rs",
-            "crates/wal-engine/src/plan.rs",
-            "crates/wal-engine/src/recovery.rs",
-            "crates/wal-engine/src/mark.rs",
-            "crates/wal-engine/src/scan.rs",
-            "crates/wal-engine/src/repair.rs",
-            "crates/wal-engine/src/intent.rs",
-            "crates/wal-engine/src/view.rs",
-        ],
-        &["wal-engine"],
-    ),
+    (&coverage::RECOVERY, &["wal-engine"]),
     (
         &[
             "crates/wal-segment/src/verdict.rs",

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Run, run, run_with_input, self_scrape, wal};
+use common::{COMMANDS, Run, run, run_with_input, self_scrape, wal};
 
 /// The lines of a command's help that can be typed.
 fn examples(command: &str) -> Vec<String> {
@@ -46,21 +46,7 @@ fn home() -> tempfile::TempDir {
 
 #[test]
 fn every_example_in_the_help_works_as_it_stands() {
-    for command in [
-        "dump",
-        "verify",
-        "stat",
-        "diff",
-        "import",
-        "repair",
-        "truncate",
-        "quarantine",
-        "backup",
-        "salvage",
-        "completions",
-        "man",
-        "bench",
-    ] {
+    for command in COMMANDS {
         let home = home();
         if command == "diff" {
             for copy in ["backup data/wal backups/wal-monday", "salvage data/wal data/wal-salvaged"] {

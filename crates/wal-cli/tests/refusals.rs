@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Run, golden, run, run_with_input, self_scrape, snapshot, wal};
+use common::{COMMANDS, Run, golden, run, run_with_input, self_scrape, snapshot, wal};
 use nix::sys::stat::Mode;
 
 const READING: [&str; 3] = ["dump", "verify", "stat"];
@@ -49,23 +49,7 @@ fn wrong_usage_is_exit_code_2() {
 
 #[test]
 fn help_and_version_are_exit_code_0_and_help_has_an_example() {
-    let commands = [
-        "dump",
-        "verify",
-        "stat",
-        "diff",
-        "import",
-        "repair",
-        "truncate",
-        "quarantine",
-        "backup",
-        "salvage",
-        "completions",
-        "man",
-        "bench",
-        "demo",
-    ];
-    for command in commands {
+    for command in COMMANDS.into_iter().chain(["demo"]) {
         let help = Run(wal().args([command, "--help"]).output().unwrap()).expect(0, &[]);
         assert!(
             help.stdout().contains(&format!("Example:\n  wal {command}"))
@@ -74,7 +58,7 @@ fn help_and_version_are_exit_code_0_and_help_has_an_example() {
         );
     }
     let help = Run(wal().arg("--help").output().unwrap()).expect(0, &[]).stdout();
-    assert!(commands.iter().all(|command| help.contains(command)), "{help}");
+    assert!(COMMANDS.iter().all(|command| help.contains(command)), "{help}");
     assert!(help.contains("Exit codes:") && !help.contains("demo-writer"), "{help}");
     let version = Run(wal().arg("--version").output().unwrap()).expect(0, &[]).stdout();
     assert_eq!(version, format!("wal {}\n", env!("CARGO_PKG_VERSION")));

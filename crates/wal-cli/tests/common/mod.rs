@@ -11,6 +11,23 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// All commands but `demo`, which is an example by itself.
+pub(crate) const COMMANDS: [&str; 13] = [
+    "dump",
+    "verify",
+    "stat",
+    "diff",
+    "import",
+    "repair",
+    "truncate",
+    "quarantine",
+    "backup",
+    "salvage",
+    "completions",
+    "man",
+    "bench",
+];
+
 /// The tool, not yet started.
 pub(crate) fn wal() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wal"));
