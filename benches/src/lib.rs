@@ -15,6 +15,7 @@
 //! assert_ne!(workload.next_batch(100)[0].series_ref, batch[0].series_ref);
 //! ```
 
+use std::ops::Range;
 use std::path::Path;
 
 use wal_engine::{Position, ReplaySink, Wal, WalOptions};
@@ -95,10 +96,10 @@ fn series(index: u64) -> Series {
     Series { series_ref: SeriesRef(index + 1), labels }
 }
 
-/// `count` series of ten labels each, about 260 bytes in the log: what a monitored cluster gives its metrics, most of
-/// it the same for many series.
-pub fn cluster_series(count: u64) -> Vec<Series> {
-    (0..count).map(cluster_one).collect()
+/// Series of ten labels each, about 260 bytes in the log: what a monitored cluster gives its metrics, most of it the
+/// same for many series. `numbers` tells which ones; the references are one higher.
+pub fn cluster_series(numbers: Range<u64>) -> Vec<Series> {
+    numbers.map(cluster_one).collect()
 }
 
 fn cluster_one(index: u64) -> Series {
@@ -159,7 +160,14 @@ pub fn open(dir: &Path, options: WalOptions) -> Result<Wal, wal_engine::Error> {
 
 /// Writes a log of at least `bytes` into `dir`: the series, then batches of 1000 samples. Returns the samples.
 pub fn write_log(dir: &Path, series: u64, bytes: u64) -> Result<u64, wal_engine::Error> {
-    let wal = open(dir, WalOptions::default().flush_interval(None))?;
+    let wal = open(dir, WalOptions::default())?;
+    let samples = fill(&wal, series, bytes)?;
+    wal.close()?;
+    Ok(samples)
+}
+
+/// Appends `series` series, and then batches of 1000 samples until the log has taken `bytes`. Returns the samples.
+pub fn fill(wal: &Wal, series: u64, bytes: u64) -> Result<u64, wal_engine::Error> {
     let mut workload = Workload::new(series);
     for chunk in workload.series().chunks(1000) {
         wal.log_series(chunk)?;
@@ -169,6 +177,5 @@ pub fn write_log(dir: &Path, series: u64, bytes: u64) -> Result<u64, wal_engine:
         wal.log_samples(workload.next_batch(1000))?;
         samples += 1000;
     }
-    wal.close()?;
     Ok(samples)
 }

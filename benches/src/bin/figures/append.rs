@@ -1,4 +1,4 @@
-//! Rows B and C: appending, by one thread and by several.
+//! Row B: appending series.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const REFERENCE_SERIES: f64 = 2.4e6;
 
 /// Row B: series of ten labels, in batches, until the kernel has all bytes.
 pub(crate) fn series(run: &Run) -> Answer<Vec<Line>> {
-    let series = cluster_series(run.size.series);
+    let series = cluster_series(0..run.size.series);
     let ways = [("no space prepared", Preallocation::None), ("default options", Preallocation::default())];
     let mut rounds = ways.map(|_| Vec::new());
     for _ in 0..run.rounds {

@@ -5,11 +5,17 @@
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
 mod append;
+mod commit;
 mod floor;
+mod growth;
 mod machine;
+mod memory;
+mod reading;
 mod replay;
 mod run;
 mod table;
+mod threads;
+mod truncate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,15 +23,27 @@ use std::process::ExitCode;
 use crate::run::{Answer, FULL, Row, Run, SMOKE};
 
 /// The rows in the order of the table, and what measures each.
-const ROWS: [Row; 3] = [
+const ROWS: [Row; 9] = [
     Row { letter: 'B', measure: append::series },
+    Row { letter: 'C', measure: threads::threads },
+    Row { letter: 'E', measure: commit::rotation },
     Row { letter: 'F', measure: replay::samples },
     Row { letter: 'G', measure: replay::series },
+    Row { letter: 'H', measure: reading::little },
+    Row { letter: 'I', measure: truncate::series },
+    Row { letter: 'J', measure: memory::peaks },
+    Row { letter: 'K', measure: growth::growth },
 ];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match figures(&words) {
+    let done = match words.split_first() {
+        Some((word, rest)) if word == memory::CHILD => {
+            memory::be_child(&rest.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        _ => figures(&words),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("figures: {why}");

@@ -1,4 +1,4 @@
-//! Rows F, G and H: what a log gives back, hot from the page cache.
+//! Rows F and G: what a log gives back, hot from the page cache.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const REFERENCE_SAMPLES: f64 = 31e6;
 /// Series a second that the reference replays.
 const REFERENCE_SERIES: f64 = 0.7e6;
 /// Decoding threads; two are the default on two cores.
-const THREADS: [usize; 2] = [1, 2];
+pub(crate) const THREADS: [usize; 2] = [1, 2];
 
 /// Row F: samples into a sink that sums, beside reading and checking the same bytes.
 pub(crate) fn samples(run: &Run) -> Answer<Vec<Line>> {
@@ -36,7 +36,7 @@ pub(crate) fn samples(run: &Run) -> Answer<Vec<Line>> {
         }
     }
     for ((threads, times), (scanned, replayed)) in THREADS.into_iter().zip([8.0, 12.0]).zip(rounds) {
-        let threads = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
+        let threads = threads_text(threads);
         let replay = format!("replay samples, {threads}, all values summed");
         lines.push(Line::new(format!("read and check the same log, {threads}"), Unit::Rate, scanned.clone()));
         let reference = Goal::Reference { rate: REFERENCE_SAMPLES, times };
@@ -50,7 +50,7 @@ pub(crate) fn samples(run: &Run) -> Answer<Vec<Line>> {
 /// Row G: series whose labels are looked at where they lie, and series that are kept.
 pub(crate) fn series(run: &Run) -> Answer<Vec<Line>> {
     let dir = run.fresh_dir()?;
-    let series = cluster_series(run.size.series);
+    let series = cluster_series(0..run.size.series);
     let wal = open(dir.path(), WalOptions::default())?;
     for batch in series.chunks(BATCH) {
         wal.log_series(batch)?;
@@ -71,7 +71,7 @@ pub(crate) fn series(run: &Run) -> Answer<Vec<Line>> {
     }
     let mut lines = Vec::new();
     for (threads, (borrowed, owned)) in THREADS.into_iter().zip(rounds) {
-        let threads = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
+        let threads = threads_text(threads);
         for (what, rounds, times) in
             [("every label read in place", borrowed, 10.0), ("owned and kept", owned, 5.0)]
         {
@@ -82,8 +82,12 @@ pub(crate) fn series(run: &Run) -> Answer<Vec<Line>> {
     Ok(lines)
 }
 
+pub(crate) fn threads_text(threads: usize) -> String {
+    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
+}
+
 /// Seconds until the log is open for appending, everything delivered.
-fn replay(dir: &Path, threads: usize, sink: &mut impl ReplaySink) -> Answer<f64> {
+pub(crate) fn replay(dir: &Path, threads: usize, sink: &mut impl ReplaySink) -> Answer<f64> {
     let options = WalOptions::default().replay_threads(threads);
     let (seconds, wal) = timed(|| Ok(Wal::open(dir, options)?.replay(sink)?.0))?;
     wal.close()?;
@@ -91,7 +95,7 @@ fn replay(dir: &Path, threads: usize, sink: &mut impl ReplaySink) -> Answer<f64>
 }
 
 /// Writes a log of samples, durable and in the page cache, with so many series before them. Returns the samples.
-fn write_samples(dir: &Path, size: &Size, series: u64) -> Answer<u64> {
+pub(crate) fn write_samples(dir: &Path, size: &Size, series: u64) -> Answer<u64> {
     let wal = open(dir, WalOptions::default())?;
     let mut workload = Workload::new(size.replay_series);
     if series != 0 {

@@ -14,6 +14,12 @@ pub(crate) struct Line {
 pub(crate) enum Unit {
     /// Items a second.
     Rate,
+    /// Seconds, of what takes milliseconds.
+    Millis,
+    /// Seconds, of what takes microseconds.
+    Micros,
+    /// Bytes.
+    Bytes,
 }
 
 /// What a line is held against. Ratios to another line are taken round by round: what disturbed one disturbed the
@@ -25,6 +31,10 @@ pub(crate) enum Goal {
     Reference { rate: f64, times: f64 },
     /// At least this part of the other's rounds.
     AtLeast { part: f64, of: &'static str, rounds: Vec<f64> },
+    /// At most so many times the other's rounds.
+    AtMost { times: f64, of: &'static str, rounds: Vec<f64> },
+    /// At most this much.
+    Limit(f64),
 }
 
 /// The head of the table.
@@ -69,6 +79,14 @@ impl Line {
                 let ratio = self.ratio_to(rounds);
                 told(format!("{part} of {of}"), ratio, *part <= ratio)
             }
+            Goal::AtMost { times, of, rounds } => {
+                let ratio = self.ratio_to(rounds);
+                told(format!("within {times} of {of}"), ratio, ratio <= *times)
+            }
+            Goal::Limit(limit) => {
+                let ratio = median(&self.rounds) / limit;
+                told(format!("at most {}", self.unit.print(*limit)), ratio, ratio <= 1.0)
+            }
         }
     }
 
@@ -82,6 +100,9 @@ impl Unit {
     fn print(self, value: f64) -> String {
         match self {
             Unit::Rate => format!("{:.2} M/s", value / 1e6),
+            Unit::Millis => format!("{:.1} ms", value * 1e3),
+            Unit::Micros => format!("{:.1} us", value * 1e6),
+            Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
         }
     }
 }
