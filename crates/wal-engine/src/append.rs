@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use wal_format::{EntryKind, layout};
-use wal_segment::{Position, SegmentStats, TimeRange};
-use wal_types::Sample;
+use wal_segment::{Position, SegmentStats};
+use wal_types::{Interval, Sample};
 
 use crate::decide;
 use crate::error::{Error, Result};
@@ -57,16 +57,14 @@ pub(crate) enum Content {
     /// Kept short: most entries are of samples, and this is read under the lock.
     Samples {
         items: usize,
-        times: TimeRange,
+        times_ms: Option<Interval>,
     },
     Deletes(SegmentStats),
 }
 
 impl Content {
     pub(crate) fn of_samples(samples: &[Sample]) -> Self {
-        let mut times = TimeRange::default();
-        samples.iter().for_each(|sample| times.see(sample));
-        Self::Samples { items: samples.len(), times }
+        Self::Samples { items: samples.len(), times_ms: SegmentStats::times_ms(samples) }
     }
 
     fn kind(&self) -> EntryKind {
@@ -79,7 +77,7 @@ impl Content {
 
     fn count(&self, stats: &mut SegmentStats) {
         match self {
-            Self::Samples { items, times } => stats.add_sample_entry(*items, *times),
+            Self::Samples { items, times_ms } => stats.add_sample_entry(*items, *times_ms),
             Self::Series(counted) | Self::Deletes(counted) => stats.merge(counted),
         }
     }

@@ -13,7 +13,7 @@ use wal_format::{
     next_entry,
 };
 use wal_segment::storage::read_up_to;
-use wal_segment::{Position, SegmentStats, StorageFile, TimeRange};
+use wal_segment::{Position, SegmentStats, StorageFile};
 use wal_types::StoneRow;
 
 use crate::error::Result;
@@ -320,13 +320,10 @@ fn decode(piece: &mut Piece, base: u64) {
                 piece.stats.add_series(batch.iter().map(|series| series.series_ref));
                 What::Series(payload_at..payload_at + entry.payload.len())
             }),
-            EntryKind::Samples => {
-                let mut times = TimeRange::default();
-                piece.samples.decode(entry.payload, |sample| times.see(sample)).map(|range| {
-                    piece.stats.add_sample_entry(range.len(), times);
-                    What::Samples(range)
-                })
-            }
+            EntryKind::Samples => piece.samples.decode(entry.payload).map(|decoded| {
+                piece.stats.add_sample_entry(decoded.range.len(), decoded.times_ms);
+                What::Samples(decoded.range)
+            }),
             EntryKind::Deletes => {
                 let from = piece.rows.len();
                 decode_deletes(entry.payload, &mut piece.rows).map(|()| {

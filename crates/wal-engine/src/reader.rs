@@ -249,14 +249,7 @@ impl WalReader {
 fn count(payload: &Payload<'_>, stats: &mut SegmentStats) {
     match payload {
         Payload::Series(batch) => stats.add_series(batch.iter().map(|series| series.series_ref)),
-        Payload::Samples(batch) => {
-            stats.entries += 1;
-            stats.samples += batch.len() as u64;
-            for sample in batch.iter() {
-                stats.min_time_ms = Some(stats.min_time_ms.map_or(sample.time_ms, |t| t.min(sample.time_ms)));
-                stats.max_time_ms = stats.max_time_ms.max(Some(sample.time_ms));
-            }
-        }
+        Payload::Samples(batch) => stats.add_sample_entry(batch.len(), batch.times_ms()),
         Payload::Deletes(batch) => stats.add_deletes(batch.iter()),
     }
 }

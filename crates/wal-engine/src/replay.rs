@@ -1,7 +1,7 @@
 //! Replay: entries decoded and handed to a sink, in log order.
 
 use wal_format::{DecodeError, Entry, EntryKind, SampleBuffer, SeriesPayload, decode_deletes};
-use wal_segment::{Position, SegmentStats, TimeRange};
+use wal_segment::{Position, SegmentStats};
 use wal_types::{Sample, StoneRow};
 
 /// Receives what a log holds, batch by batch, in log order.
@@ -75,9 +75,8 @@ impl Decoder {
             }),
             EntryKind::Samples => {
                 self.samples.clear();
-                let mut times = TimeRange::default();
-                self.samples.decode(entry.payload, |sample| times.see(sample)).map(|range| {
-                    stats.add_sample_entry(range.len(), times);
+                self.samples.decode(entry.payload).map(|decoded| {
+                    stats.add_sample_entry(decoded.range.len(), decoded.times_ms);
                     sink.samples(at, self.samples.samples());
                 })
             }

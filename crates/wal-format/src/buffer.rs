@@ -1,11 +1,13 @@
 //! A buffer for decoded samples that is used again and again.
 
+use std::mem;
 use std::ops::Range;
 
-use wal_types::Sample;
+use wal_types::{Interval, Sample};
 
+use crate::decode::{decode_all, samples_max};
 use crate::error::DecodeError;
-use crate::samples::{decode_all, samples_max};
+use crate::run::{RUN_SAMPLES, Take};
 
 /// Decoded samples of one or more payloads, in memory that is kept from one use to the next.
 ///
@@ -20,14 +22,23 @@ use crate::samples::{decode_all, samples_max};
 /// let mut payload = Vec::new();
 /// encode_samples(&[Sample::new(1, 1_700_000_000_000, 1.5)], &mut payload);
 /// let mut buffer = SampleBuffer::default();
-/// let range = buffer.decode(&payload, |_| ())?;
-/// assert_eq!(buffer.samples()[range], [Sample::new(1, 1_700_000_000_000, 1.5)]);
+/// let decoded = buffer.decode(&payload)?;
+/// assert_eq!(buffer.samples()[decoded.range], [Sample::new(1, 1_700_000_000_000, 1.5)]);
 /// # Ok::<(), wal_format::DecodeError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct SampleBuffer {
     slots: Vec<Sample>,
     used: usize,
+}
+
+/// What [`SampleBuffer::decode`] found in a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedSamples {
+    /// Where its samples are in the buffer.
+    pub range: Range<usize>,
+    /// The lowest and the highest of their times, in milliseconds; none if there are no samples.
+    pub times_ms: Option<Interval>,
 }
 
 impl SampleBuffer {
@@ -41,30 +52,43 @@ impl SampleBuffer {
         self.used = 0;
     }
 
-    /// Appends the samples of a payload, and says where they are. `see` is shown each of them while it is still in a
-    /// register; what it saw of a payload that turns out to be malformed is for the caller to forget.
+    /// Appends the samples of a payload, and says where they are.
     ///
     /// # Errors
     ///
     /// A [`DecodeError`] when the payload is malformed; the buffer then holds what it held before.
-    pub fn decode(
-        &mut self,
-        payload: &[u8],
-        mut see: impl FnMut(&Sample),
-    ) -> Result<Range<usize>, DecodeError> {
+    pub fn decode(&mut self, payload: &[u8]) -> Result<DecodedSamples, DecodeError> {
         let wanted = self.used.saturating_add(samples_max(payload));
         self.slots.resize(self.slots.len().max(wanted), Sample::default());
-        let mut free = self.slots.get_mut(self.used..).unwrap_or_default().iter_mut();
+        let free = self.slots.get_mut(self.used..).unwrap_or_default();
         let before = free.len();
-        decode_all(payload, |sample| {
-            see(&sample);
-            if let Some(slot) = free.next() {
-                *slot = sample;
-            }
-        })?;
+        let mut fill = Fill { free };
+        let times_ms = decode_all(payload, &mut fill)?;
         let from = self.used;
-        self.used += before - free.len();
-        Ok(from..self.used)
+        self.used += before - fill.free.len();
+        Ok(DecodedSamples { range: from..self.used, times_ms })
+    }
+}
+
+/// Fills slots from the first one on; there are enough of them.
+struct Fill<'a> {
+    free: &'a mut [Sample],
+}
+
+impl Take for Fill<'_> {
+    #[inline(always)]
+    fn one(&mut self, sample: Sample) {
+        if let Some(slot) = self.free.split_off_first_mut() {
+            *slot = sample;
+        }
+    }
+
+    #[inline(always)]
+    fn run(&mut self, samples: [Sample; RUN_SAMPLES]) {
+        if let Some((slots, free)) = mem::take(&mut self.free).split_first_chunk_mut() {
+            *slots = samples;
+            self.free = free;
+        }
     }
 }
 
@@ -90,10 +114,11 @@ mod tests {
                     let batch: Vec<_> = (0..*items).map(|i| sample(seed.wrapping_add(i))).collect();
                     let mut payload = Vec::new();
                     encode_samples(&batch, &mut payload);
-                    let mut seen = Vec::new();
-                    let range = buffer.decode(&payload, |sample| seen.push(*sample)).unwrap();
-                    prop_assert_eq!(&buffer.samples()[range], &batch[..]);
-                    prop_assert_eq!(seen, batch);
+                    let decoded = buffer.decode(&payload).unwrap();
+                    prop_assert_eq!(&buffer.samples()[decoded.range], &batch[..]);
+                    let times = || batch.iter().map(|sample| sample.time_ms);
+                    let ends = times().min().zip(times().max());
+                    prop_assert_eq!(decoded.times_ms, ends.map(|(min, max)| Interval::new(min, max)));
                     decode_samples(&payload, &mut expected).unwrap();
                 }
                 prop_assert_eq!(buffer.samples(), &expected[..]);
@@ -106,9 +131,9 @@ mod tests {
         let mut payload = Vec::new();
         encode_samples(&[sample(1), sample(2)], &mut payload);
         let mut buffer = SampleBuffer::default();
-        buffer.decode(&payload, |_| ()).unwrap();
+        buffer.decode(&payload).unwrap();
         let cut = &payload[..payload.len() - 1];
-        assert!(buffer.decode(cut, |_| ()).is_err());
+        assert!(buffer.decode(cut).is_err());
         assert_eq!(buffer.samples(), [sample(1), sample(2)]);
     }
 }

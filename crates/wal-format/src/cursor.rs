@@ -139,6 +139,20 @@ pub(crate) fn words_at(bytes: &[u8], offset: usize) -> Option<(u64, u64)> {
     Some((u64::from_le_bytes(*low), u64::from_le_bytes(*rest.first_chunk()?)))
 }
 
+/// The last bytes, from `offset` on, as two numbers with zeros behind them: if they are fewer than sixteen, and others
+/// before them make them sixteen.
+#[inline]
+pub(crate) fn last_words_at(bytes: &[u8], offset: usize) -> Option<(u64, u64)> {
+    let last = bytes.len().checked_sub(16)?;
+    let (low, high) = words_at(bytes, last)?;
+    Some(match offset.checked_sub(last)? {
+        0 => return None,
+        skip @ 1..8 => (low >> (8 * skip) | high << (64 - 8 * skip), high >> (8 * skip)),
+        skip @ 8..16 => (high >> (8 * (skip - 8)), 0),
+        _ => (0, 0),
+    })
+}
+
 /// A size in memory as a 64-bit number; no platform that Rust supports has wider ones.
 #[inline]
 pub(crate) fn wide(size: usize) -> u64 {

@@ -10,17 +10,19 @@ pub mod layout;
 
 mod buffer;
 mod cursor;
+mod decode;
 mod deletes;
 mod entry;
 mod error;
 mod header;
 mod resync;
+mod run;
 mod samples;
 mod scan;
 mod series;
 mod word;
 
-pub use buffer::SampleBuffer;
+pub use buffer::{DecodedSamples, SampleBuffer};
 pub use deletes::{DeletesIter, DeletesPayload, decode_deletes, encode_deletes, frame_deletes};
 pub use entry::{Entry, EntryKind, Framed, Payload, frame_payload};
 pub use error::{DecodeError, DecodeErrorKind, ItemTooLarge};

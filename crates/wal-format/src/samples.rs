@@ -2,14 +2,16 @@
 
 use std::iter::FusedIterator;
 
-use wal_types::varint::{unzigzag, uvarint_len, zigzag};
-use wal_types::{Sample, SeriesRef};
+use wal_types::varint::{uvarint_len, zigzag};
+use wal_types::{Interval, Sample};
 
-use crate::cursor::{Cursor, part, wide, words_at};
+use crate::cursor::{Cursor, part, wide};
+use crate::decode::{any_sample, decode_all, samples_max};
 use crate::entry::{EntryKind, Framed, fit, frame_items};
 use crate::error::{DecodeError, ItemTooLarge};
-use crate::layout::{SAMPLE_BYTES_MAX, SAMPLE_BYTES_MIN, SAMPLES_BASE_BYTES};
-use crate::word::{SHORT_BITS, Word, spread, spread_short};
+use crate::layout::{SAMPLE_BYTES_MAX, SAMPLES_BASE_BYTES};
+use crate::run::{Base, RUN_SAMPLES, Take};
+use crate::word::{SHORT_BITS, spread, spread_short};
 
 /// Appends the payload of `samples`; nothing if there are none.
 ///
@@ -60,11 +62,38 @@ pub fn frame_samples(
 pub fn decode_samples(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), DecodeError> {
     let before = out.len();
     out.reserve(samples_max(payload));
-    let decoded = decode_all(payload, |sample| out.push(sample));
+    let decoded = decode_all(payload, out);
     if decoded.is_err() {
         out.truncate(before);
     }
-    decoded
+    decoded.map(|_| ())
+}
+
+impl Take for Vec<Sample> {
+    #[inline]
+    fn one(&mut self, sample: Sample) {
+        self.push(sample);
+    }
+
+    #[inline]
+    fn run(&mut self, samples: [Sample; RUN_SAMPLES]) {
+        self.extend_from_slice(&samples);
+    }
+}
+
+/// Counts samples and keeps none.
+struct Count(usize);
+
+impl Take for Count {
+    #[inline]
+    fn one(&mut self, _: Sample) {
+        self.0 = self.0.saturating_add(1);
+    }
+
+    #[inline]
+    fn run(&mut self, samples: [Sample; RUN_SAMPLES]) {
+        self.0 = self.0.saturating_add(samples.len());
+    }
 }
 
 /// A samples payload that was checked whole, borrowed from its bytes.
@@ -72,12 +101,14 @@ pub fn decode_samples(payload: &[u8], out: &mut Vec<Sample>) -> Result<(), Decod
 pub struct SamplesPayload<'a> {
     bytes: &'a [u8],
     items: usize,
+    times_ms: Option<Interval>,
 }
 
 /// The samples of a [`SamplesPayload`], in wire order.
 #[derive(Clone, Debug)]
 pub struct SamplesIter<'a> {
-    cursor: Cursor<'a>,
+    payload: &'a [u8],
+    at: usize,
     base: Base,
     left: usize,
 }
@@ -92,20 +123,9 @@ impl<'a> SamplesPayload<'a> {
     ///
     /// A [`DecodeError`] for the first sample that does not decode.
     pub fn check(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut items = 0_usize;
-        let mut cursor = Cursor::new(bytes);
-        if !cursor.is_empty() {
-            let base = Base::read(&mut cursor)?;
-            while !cursor.is_empty() {
-                let at = cursor.offset();
-                match quick_sample(bytes, at, base) {
-                    Some((_, next)) => cursor = Cursor::at(bytes, next),
-                    None => drop(base.sample(&mut cursor)?),
-                }
-                items = items.saturating_add(1);
-            }
-        }
-        Ok(SamplesPayload { bytes, items })
+        let mut count = Count(0);
+        let times_ms = decode_all(bytes, &mut count)?;
+        Ok(SamplesPayload { bytes, items: count.0, times_ms })
     }
 
     /// How many samples there are.
@@ -118,11 +138,16 @@ impl<'a> SamplesPayload<'a> {
         self.items == 0
     }
 
+    /// The lowest and the highest time of the samples, in milliseconds; none if there are no samples.
+    pub fn times_ms(&self) -> Option<Interval> {
+        self.times_ms
+    }
+
     /// The samples in wire order.
     pub fn iter(&self) -> SamplesIter<'a> {
         let mut cursor = Cursor::new(self.bytes);
         let base = Base::read(&mut cursor).unwrap_or_default();
-        SamplesIter { cursor, base, left: self.items }
+        SamplesIter { payload: self.bytes, at: cursor.offset(), base, left: self.items }
     }
 
     /// Appends every sample to `out`.
@@ -142,7 +167,9 @@ impl Iterator for SamplesIter<'_> {
 
     fn next(&mut self) -> Option<Sample> {
         self.left = self.left.checked_sub(1)?;
-        self.base.sample(&mut self.cursor).ok()
+        let (sample, next) = any_sample(self.payload, self.at, self.base).ok()?;
+        self.at = next;
+        Some(sample)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -160,85 +187,6 @@ impl<'a> IntoIterator for &SamplesPayload<'a> {
     fn into_iter(self) -> SamplesIter<'a> {
         self.iter()
     }
-}
-
-/// What the differences of a payload are taken from.
-#[derive(Clone, Copy, Debug, Default)]
-struct Base {
-    series_ref: u64,
-    time_ms: i64,
-}
-
-impl Base {
-    fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
-        let series_ref = cursor.be_u64("the base reference")?;
-        let time_ms = cursor.be_u64("the base time")?.cast_signed();
-        Ok(Base { series_ref, time_ms })
-    }
-
-    /// Reads one sample, whatever its differences and however near the end.
-    fn sample(self, cursor: &mut Cursor<'_>) -> Result<Sample, DecodeError> {
-        let series_ref = cursor.zvarint("a sample's reference")?;
-        let time_ms = cursor.zvarint("a sample's time")?;
-        let bits = cursor.be_u64("a sample's value")?;
-        Ok(self.apply(series_ref, time_ms, bits))
-    }
-
-    #[inline]
-    fn apply(self, series_ref: i64, time_ms: i64, bits: u64) -> Sample {
-        Sample {
-            series_ref: SeriesRef(self.series_ref.wrapping_add_signed(series_ref)),
-            time_ms: self.time_ms.wrapping_add(time_ms),
-            value: f64::from_bits(bits),
-        }
-    }
-}
-
-/// No more samples than this are in a payload: bounded by bytes that exist, as none takes fewer.
-#[inline]
-pub(crate) fn samples_max(payload: &[u8]) -> usize {
-    payload.len().saturating_sub(SAMPLES_BASE_BYTES) / SAMPLE_BYTES_MIN
-}
-
-/// Gives every sample of a payload to `put`, in order, up to the first that does not decode.
-#[inline]
-pub(crate) fn decode_all(payload: &[u8], mut put: impl FnMut(Sample)) -> Result<(), DecodeError> {
-    let mut cursor = Cursor::new(payload);
-    if cursor.is_empty() {
-        return Ok(());
-    }
-    let base = Base::read(&mut cursor)?;
-    let mut at = cursor.offset();
-    loop {
-        while let Some((sample, next)) = quick_sample(payload, at, base) {
-            put(sample);
-            at = next;
-        }
-        let mut cursor = Cursor::at(payload, at);
-        if cursor.is_empty() {
-            return Ok(());
-        }
-        put(base.sample(&mut cursor)?);
-        at = cursor.offset();
-    }
-}
-
-/// Reads the sample at `at` from two words, if both differences together take fewer than eight bytes and sixteen bytes
-/// are left. Otherwise [`Base::sample`] judges. Gives where the next sample starts.
-#[inline(always)]
-fn quick_sample(payload: &[u8], at: usize, base: Base) -> Option<(Sample, usize)> {
-    let (low, high) = words_at(payload, at)?;
-    let word = Word::new(low);
-    let (series_ref, first_bytes) = word.take()?;
-    let (time_ms, second_bytes) = word.skip(first_bytes).take()?;
-    let used = first_bytes + second_bytes;
-    if used >= size_of::<u64>() {
-        return None;
-    }
-    // What is left of the low word, then as much of the high one as the value needs.
-    let value = low >> (8 * used) | high << (64 - 8 * used);
-    let sample = base.apply(unzigzag(series_ref), unzigzag(time_ms), value.swap_bytes());
-    Some((sample, at + used + size_of::<f64>()))
 }
 
 /// Writes one sample at `at` of a block that has room for the widest one, and gives where the next one goes.

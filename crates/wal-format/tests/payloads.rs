@@ -146,11 +146,11 @@ fn a_buffer_forgets_and_says_where_a_payload_went() {
     let bytes = payload_of(EntryKind::Samples);
     let mut buffer = SampleBuffer::default();
     assert!(buffer.samples().is_empty());
-    assert_eq!(buffer.decode(&bytes, |_| ()).unwrap(), 0..5);
-    assert_eq!(buffer.decode(&bytes, |_| ()).unwrap(), 5..10);
+    assert_eq!(buffer.decode(&bytes).unwrap().range, 0..5);
+    assert_eq!(buffer.decode(&bytes).unwrap().range, 5..10);
     buffer.clear();
     assert!(buffer.samples().is_empty());
-    assert_eq!(buffer.decode(&bytes, |_| ()).unwrap(), 0..5);
+    assert_eq!(buffer.decode(&bytes).unwrap().range, 0..5);
     assert_eq!(buffer.samples(), samples());
 }
 

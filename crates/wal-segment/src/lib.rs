@@ -23,7 +23,7 @@ pub use options::{Modes, Preallocation};
 pub use os::OsStorage;
 pub use position::{ParsePositionError, Position, SegmentId};
 pub use reader::{Advance, ReadMethod, Search, SegmentReader, SegmentStep, Tail};
-pub use stats::{SegmentStats, TimeRange};
+pub use stats::SegmentStats;
 pub use storage::{Access, FileKind, Folder, Listed, LockAttempt, LockGuard, Replace, Storage, StorageFile};
 pub use verdict::{Fault, Reason, Verdict};
 pub use writer::{Prepared, SegmentWriter, Space, WriteFailure};

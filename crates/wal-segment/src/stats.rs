@@ -1,6 +1,6 @@
 //! What a segment holds, counted while writing and while reading.
 
-use wal_types::{Sample, SeriesRef, StoneRow};
+use wal_types::{Interval, Sample, SeriesRef, StoneRow};
 
 /// Counts and bounds of one segment, or of several added up.
 ///
@@ -40,19 +40,25 @@ impl SegmentStats {
 
     /// Counts an entry of samples.
     pub fn add_samples(&mut self, samples: &[Sample]) {
-        let mut range = TimeRange::default();
-        samples.iter().for_each(|sample| range.see(sample));
-        self.add_sample_entry(samples.len(), range);
+        self.add_sample_entry(samples.len(), Self::times_ms(samples));
     }
 
-    /// Counts an entry of `samples` samples whose times were seen while they were decoded.
-    pub fn add_sample_entry(&mut self, samples: usize, times: TimeRange) {
+    /// The lowest and the highest time of samples, in milliseconds; none if there are none.
+    pub fn times_ms(samples: &[Sample]) -> Option<Interval> {
+        let nothing = Interval { mint_ms: i64::MAX, maxt_ms: i64::MIN };
+        let times = samples.iter().fold(nothing, |seen, sample| Interval {
+            mint_ms: seen.mint_ms.min(sample.time_ms),
+            maxt_ms: seen.maxt_ms.max(sample.time_ms),
+        });
+        (!times.is_inverted()).then_some(times)
+    }
+
+    /// Counts an entry of `samples` samples, whose lowest and highest time are known already.
+    pub fn add_sample_entry(&mut self, samples: usize, times_ms: Option<Interval>) {
         self.entries += 1;
         self.samples += u64::try_from(samples).unwrap_or(u64::MAX);
-        if samples != 0 {
-            self.min_time_ms = lower(self.min_time_ms, Some(times.min_ms));
-            self.max_time_ms = self.max_time_ms.max(Some(times.max_ms));
-        }
+        self.min_time_ms = lower(self.min_time_ms, times_ms.map(|times| times.mint_ms));
+        self.max_time_ms = self.max_time_ms.max(times_ms.map(|times| times.maxt_ms));
     }
 
     /// Counts an entry of delete rows.
@@ -91,28 +97,6 @@ impl SegmentStats {
     }
 }
 
-/// The lowest and the highest time of samples, in milliseconds; means nothing before it saw one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeRange {
-    min_ms: i64,
-    max_ms: i64,
-}
-
-impl Default for TimeRange {
-    fn default() -> Self {
-        Self { min_ms: i64::MAX, max_ms: i64::MIN }
-    }
-}
-
-impl TimeRange {
-    /// Takes a sample in.
-    #[inline(always)]
-    pub fn see(&mut self, sample: &Sample) {
-        self.min_ms = self.min_ms.min(sample.time_ms);
-        self.max_ms = self.max_ms.max(sample.time_ms);
-    }
-}
-
 /// The lower of two optional bounds, where none means "no bound yet".
 fn lower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
@@ -124,7 +108,6 @@ fn lower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wal_types::Interval;
 
     fn sample(time_ms: i64) -> Sample {
         Sample { series_ref: SeriesRef(1), time_ms, value: 0.0 }
