@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
 use wal_format::{
-    DecodeError, EntryKind, SampleBuffer, SeriesPayload, Step, decode_deletes, frame_bytes, layout,
-    next_entry,
+    CheckedSeries, DecodeError, EntryKind, SampleBuffer, SeriesBuffer, Step, decode_deletes, frame_bytes,
+    layout, next_entry,
 };
 use wal_segment::storage::read_up_to;
 use wal_segment::{Position, SegmentStats, StorageFile};
@@ -34,6 +34,7 @@ const WINDOW_PER_THREAD: u64 = 2;
 struct Piece {
     bytes: Vec<u8>,
     events: Vec<Decoded>,
+    series: SeriesBuffer,
     samples: SampleBuffer,
     rows: Vec<StoneRow>,
     stats: SegmentStats,
@@ -51,7 +52,7 @@ struct Decoded {
 
 enum What {
     /// Where the payload lies in the piece.
-    Series(Range<usize>),
+    Series(Range<usize>, CheckedSeries),
     Samples(Range<usize>),
     Rows(Range<usize>),
     Malformed(DecodeError),
@@ -60,6 +61,7 @@ enum What {
 impl Piece {
     fn clear(&mut self) {
         self.events.clear();
+        self.series.clear();
         self.samples.clear();
         self.rows.clear();
         self.stats = SegmentStats::default();
@@ -163,11 +165,9 @@ fn deliver(
                     sink.samples(at, piece.samples.samples().get(range).unwrap_or_default())
                 }
                 What::Rows(range) => sink.deletes(at, piece.rows.get(range).unwrap_or_default()),
-                What::Series(range) => {
-                    // Checked before by the thread that made the piece; the borrow could not come along.
-                    if let Ok(batch) = SeriesPayload::check(piece.bytes.get(range).unwrap_or_default()) {
-                        sink.series(at, &batch);
-                    }
+                What::Series(range, checked) => {
+                    let bytes = piece.bytes.get(range).unwrap_or_default();
+                    sink.series(at, &piece.series.payload(&checked, bytes));
                 }
                 What::Malformed(error) => {
                     sink.malformed(at, &error);
@@ -316,9 +316,9 @@ fn decode(piece: &mut Piece, base: u64) {
         let frame = entry.frame_bytes();
         let payload_at = at + layout::FRAME_HEADER_BYTES;
         let what = match entry.kind {
-            EntryKind::Series => SeriesPayload::check(entry.payload).map(|batch| {
-                piece.stats.add_series(batch.iter().map(|series| series.series_ref));
-                What::Series(payload_at..payload_at + entry.payload.len())
+            EntryKind::Series => piece.series.check(entry.payload).map(|checked| {
+                piece.stats.add_series_entry(checked.items, checked.min_series_ref);
+                What::Series(payload_at..payload_at + entry.payload.len(), checked)
             }),
             EntryKind::Samples => piece.samples.decode(entry.payload).map(|decoded| {
                 piece.stats.add_sample_entry(decoded.range.len(), decoded.times_ms);

@@ -248,7 +248,7 @@ impl WalReader {
 
 fn count(payload: &Payload<'_>, stats: &mut SegmentStats) {
     match payload {
-        Payload::Series(batch) => stats.add_series(batch.iter().map(|series| series.series_ref)),
+        Payload::Series(batch) => stats.add_series_entry(batch.len(), batch.min_series_ref()),
         Payload::Samples(batch) => stats.add_sample_entry(batch.len(), batch.times_ms()),
         Payload::Deletes(batch) => stats.add_deletes(batch.iter()),
     }

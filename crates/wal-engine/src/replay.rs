@@ -1,6 +1,6 @@
 //! Replay: entries decoded and handed to a sink, in log order.
 
-use wal_format::{DecodeError, Entry, EntryKind, SampleBuffer, SeriesPayload, decode_deletes};
+use wal_format::{DecodeError, Entry, EntryKind, SampleBuffer, SeriesBuffer, SeriesPayload, decode_deletes};
 use wal_segment::{Position, SegmentStats};
 use wal_types::{Sample, StoneRow};
 
@@ -54,6 +54,7 @@ impl<S: ReplaySink + ?Sized> ReplaySink for &mut S {
 /// Decodes entries into reused buffers, and counts what they hold.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
+    series: SeriesBuffer,
     samples: SampleBuffer,
     rows: Vec<StoneRow>,
 }
@@ -69,10 +70,13 @@ impl Decoder {
         sink: &mut impl ReplaySink,
     ) -> Result<(), DecodeError> {
         let outcome = match entry.kind {
-            EntryKind::Series => SeriesPayload::check(entry.payload).map(|batch| {
-                stats.add_series(batch.iter().map(|series| series.series_ref));
-                sink.series(at, &batch);
-            }),
+            EntryKind::Series => {
+                self.series.clear();
+                self.series.check(entry.payload).map(|checked| {
+                    stats.add_series_entry(checked.items, checked.min_series_ref);
+                    sink.series(at, &self.series.payload(&checked, entry.payload));
+                })
+            }
             EntryKind::Samples => {
                 self.samples.clear();
                 self.samples.decode(entry.payload).map(|decoded| {

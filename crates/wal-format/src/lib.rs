@@ -15,6 +15,7 @@ mod deletes;
 mod entry;
 mod error;
 mod header;
+mod labels_view;
 mod resync;
 mod run;
 mod samples;
@@ -27,9 +28,8 @@ pub use deletes::{DeletesIter, DeletesPayload, decode_deletes, encode_deletes, f
 pub use entry::{Entry, EntryKind, Framed, Payload, frame_payload};
 pub use error::{DecodeError, DecodeErrorKind, ItemTooLarge};
 pub use header::{HeaderFault, SegmentHeader};
+pub use labels_view::{LabelsView, LabelsViewIter, SeriesView};
 pub use resync::{Found, Progress, Resync};
 pub use samples::{SamplesIter, SamplesPayload, decode_samples, encode_samples, frame_samples};
 pub use scan::{EntryEnd, EntryFault, Step, all_zero, frame_bytes, next_entry};
-pub use series::{
-    LabelsView, LabelsViewIter, SeriesIter, SeriesPayload, SeriesView, encode_series, frame_series,
-};
+pub use series::{CheckedSeries, SeriesBuffer, SeriesIter, SeriesPayload, encode_series, frame_series};

@@ -1,14 +1,15 @@
 //! The payload of a series entry: references and their labels.
 
 use std::iter::FusedIterator;
+use std::ops::Range;
 
 use wal_types::varint::{put_uvarint, uvarint_len};
-use wal_types::{Label, Labels, Series, SeriesRef};
+use wal_types::{Series, SeriesRef};
 
-use crate::cursor::{Cursor, narrow, part, wide};
+use crate::cursor::{narrow, wide};
 use crate::entry::{EntryKind, Framed, fit, frame_items};
-use crate::error::{DecodeError, DecodeErrorKind, ItemTooLarge};
-use crate::layout::LABEL_BYTES_MIN;
+use crate::error::{DecodeError, ItemTooLarge};
+use crate::labels_view::{Extent, SeriesView};
 
 /// Appends the payload of `series`. A label set is packed as the wire wants it, so this is copying.
 pub fn encode_series(series: &[Series], out: &mut Vec<u8>) {
@@ -43,53 +44,31 @@ pub fn frame_series(
 pub struct SeriesPayload<'a> {
     bytes: &'a [u8],
     items: usize,
+    min_series_ref: Option<SeriesRef>,
+    /// Where the first ones of its series are, as far as that is kept.
+    known: &'a [Extent],
 }
 
 /// The series of a [`SeriesPayload`], in wire order.
 #[derive(Clone, Debug)]
 pub struct SeriesIter<'a> {
-    cursor: Cursor<'a>,
-    left: usize,
-}
-
-/// One series, borrowed from a payload.
-#[derive(Clone, Copy, Debug)]
-pub struct SeriesView<'a> {
-    /// The number that samples and stones use.
-    pub series_ref: SeriesRef,
-    /// Its labels.
-    pub labels: LabelsView<'a>,
-}
-
-/// A label set, borrowed from a payload: in wire order, which need not be sorted.
-#[derive(Clone, Copy, Debug)]
-pub struct LabelsView<'a> {
-    bytes: &'a [u8],
-    count: usize,
-}
-
-/// The labels of a [`LabelsView`], in wire order.
-#[derive(Clone, Debug)]
-pub struct LabelsViewIter<'a> {
-    cursor: Cursor<'a>,
+    payload: &'a [u8],
+    at: usize,
+    known: std::slice::Iter<'a, Extent>,
     left: usize,
 }
 
 impl<'a> SeriesPayload<'a> {
-    /// Checks every series and counts them; allocates nothing. Empty bytes are an empty payload.
+    /// Checks every series and counts them; allocates nothing. Empty bytes are an empty payload. Who reads many
+    /// payloads does so faster with a [`SeriesBuffer`].
     ///
     /// # Errors
     ///
     /// A [`DecodeError`] for the first series that does not decode. A label count is not believed beyond what the
     /// bytes behind it could hold.
     pub fn check(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut cursor = Cursor::new(bytes);
-        let mut items = 0_usize;
-        while !cursor.is_empty() {
-            item(&mut cursor)?;
-            items = items.saturating_add(1);
-        }
-        Ok(SeriesPayload { bytes, items })
+        let checked = check_all(bytes, |_| ())?;
+        Ok(SeriesPayload { bytes, items: checked.items, min_series_ref: checked.min_series_ref, known: &[] })
     }
 
     /// How many series there are.
@@ -102,9 +81,14 @@ impl<'a> SeriesPayload<'a> {
         self.items == 0
     }
 
+    /// The lowest reference; none if there are no series.
+    pub fn min_series_ref(&self) -> Option<SeriesRef> {
+        self.min_series_ref
+    }
+
     /// The series in wire order.
     pub fn iter(&self) -> SeriesIter<'a> {
-        SeriesIter { cursor: Cursor::new(self.bytes), left: self.items }
+        SeriesIter { payload: self.bytes, at: 0, known: self.known.iter(), left: self.items }
     }
 
     /// The bytes of the payload.
@@ -113,67 +97,18 @@ impl<'a> SeriesPayload<'a> {
     }
 }
 
-impl SeriesView<'_> {
-    /// An owned copy, labels sorted.
-    pub fn to_series(&self) -> Series {
-        Series { series_ref: self.series_ref, labels: self.labels.to_labels() }
-    }
-}
-
-impl<'a> LabelsView<'a> {
-    /// How many labels there are.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The labels in wire order.
-    pub fn iter(&self) -> LabelsViewIter<'a> {
-        LabelsViewIter { cursor: Cursor::new(self.bytes), left: self.count }
-    }
-
-    /// Whether wire order is ascending by name, as the reference and this crate write it.
-    pub fn is_sorted(&self) -> bool {
-        self.iter().is_sorted_by_key(|label| label.name)
-    }
-
-    /// An owned copy, sorted by name; labels of equal name keep their wire order.
-    ///
-    /// One allocation and one copy when the wire has the labels sorted and their lengths in shortest form.
-    pub fn to_labels(&self) -> Labels {
-        Labels::from_sorted_packed(self.bytes, self.count)
-            .unwrap_or_else(|| Labels::from_pairs(self.iter().map(|label| (label.name, label.value))))
-    }
-
-    /// The bytes behind the label count.
-    pub fn raw(&self) -> &'a [u8] {
-        self.bytes
-    }
-}
-
 impl<'a> Iterator for SeriesIter<'a> {
     type Item = SeriesView<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<SeriesView<'a>> {
         self.left = self.left.checked_sub(1)?;
-        item(&mut self.cursor).ok()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<'a> Iterator for LabelsViewIter<'a> {
-    type Item = Label<'a>;
-
-    fn next(&mut self) -> Option<Label<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        label(&mut self.cursor).ok()
+        let extent = match self.known.next() {
+            Some(known) => *known,
+            None => Extent::find(self.payload, self.at).ok()?,
+        };
+        self.at = extent.end;
+        Some(extent.view(self.payload))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -183,8 +118,6 @@ impl<'a> Iterator for LabelsViewIter<'a> {
 
 impl ExactSizeIterator for SeriesIter<'_> {}
 impl FusedIterator for SeriesIter<'_> {}
-impl ExactSizeIterator for LabelsViewIter<'_> {}
-impl FusedIterator for LabelsViewIter<'_> {}
 
 impl<'a> IntoIterator for &SeriesPayload<'a> {
     type Item = SeriesView<'a>;
@@ -195,34 +128,85 @@ impl<'a> IntoIterator for &SeriesPayload<'a> {
     }
 }
 
-impl<'a> IntoIterator for &LabelsView<'a> {
-    type Item = Label<'a>;
-    type IntoIter = LabelsViewIter<'a>;
+/// Remembers where the series of payloads are, in memory that is kept from one use to the next: a payload is then
+/// walked once, when it is checked, and not again for each look at its series.
+///
+/// ```
+/// use wal_format::{SeriesBuffer, encode_series};
+/// use wal_types::{Labels, Series};
+///
+/// let mut bytes = Vec::new();
+/// encode_series(&[Series::new(1, Labels::from_pairs([("job", "node")]))], &mut bytes);
+/// let mut buffer = SeriesBuffer::default();
+/// let checked = buffer.check(&bytes)?;
+/// let payload = buffer.payload(&checked, &bytes);
+/// assert_eq!(payload.iter().next().map(|series| series.labels.len()), Some(1));
+/// # Ok::<(), wal_format::DecodeError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SeriesBuffer {
+    extents: Vec<Extent>,
+}
 
-    fn into_iter(self) -> LabelsViewIter<'a> {
-        self.iter()
+/// What [`SeriesBuffer::check`] found in a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedSeries {
+    /// How many series there are.
+    pub items: usize,
+    /// The lowest reference; none if there are no series.
+    pub min_series_ref: Option<SeriesRef>,
+    known: Range<usize>,
+}
+
+impl SeriesBuffer {
+    /// Forgets all payloads and keeps the memory.
+    pub fn clear(&mut self) {
+        self.extents.clear();
+    }
+
+    /// Checks a payload as [`SeriesPayload::check`] does, and remembers where its series are, up to a bound on the memory
+    /// for that: about a mebibyte for all payloads since the buffer was cleared.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`] for the first series that does not decode.
+    pub fn check(&mut self, payload: &[u8]) -> Result<CheckedSeries, DecodeError> {
+        let from = self.extents.len();
+        let extents = &mut self.extents;
+        let checked = check_all(payload, |extent| {
+            if extents.len() < EXTENTS_MAX {
+                extents.push(extent);
+            }
+        });
+        if checked.is_err() {
+            self.extents.truncate(from);
+        }
+        Ok(CheckedSeries { known: from..self.extents.len(), ..checked? })
+    }
+
+    /// The payload that was checked. These have to be its bytes; what others seem to hold has no meaning.
+    pub fn payload<'a>(&'a self, checked: &CheckedSeries, bytes: &'a [u8]) -> SeriesPayload<'a> {
+        let known = self.extents.get(checked.known.clone()).unwrap_or_default();
+        SeriesPayload { bytes, items: checked.items, min_series_ref: checked.min_series_ref, known }
     }
 }
 
-fn item<'a>(cursor: &mut Cursor<'a>) -> Result<SeriesView<'a>, DecodeError> {
-    let series_ref = SeriesRef(cursor.be_u64("a series' reference")?);
-    let at_count = cursor.clone();
-    let count = cursor.uvarint("a series' label count")?;
-    let behind = cursor.rest();
-    let room = behind.len() / LABEL_BYTES_MIN;
-    let Some(count) = narrow(count).filter(|count| *count <= room) else {
-        return Err(at_count.error(DecodeErrorKind::LabelCount, "a series' label count"));
-    };
-    let start = cursor.offset();
-    for _ in 0..count {
-        label(cursor)?;
-    }
-    let bytes = part(behind, 0..cursor.offset().saturating_sub(start));
-    Ok(SeriesView { series_ref, labels: LabelsView { bytes, count } })
-}
+/// Places that a buffer remembers: all those of an ordinary entry, and not those of one made to cost memory.
+const EXTENTS_MAX: usize = 1 << 15;
 
-fn label<'a>(cursor: &mut Cursor<'a>) -> Result<Label<'a>, DecodeError> {
-    Ok(Label { name: cursor.text("a label's name")?, value: cursor.text("a label's value")? })
+/// Shows every series of a payload to `see`.
+#[inline]
+fn check_all(payload: &[u8], mut see: impl FnMut(Extent)) -> Result<CheckedSeries, DecodeError> {
+    let (mut at, mut items, mut lowest) = (0, 0_usize, u64::MAX);
+    while at < payload.len() {
+        let extent = Extent::find(payload, at)?;
+        see(extent);
+        at = extent.end;
+        items = items.saturating_add(1);
+        lowest = lowest.min(extent.series_ref.0);
+    }
+    let min_series_ref = (items != 0).then_some(SeriesRef(lowest));
+    Ok(CheckedSeries { items, min_series_ref, known: 0..0 })
 }
 
 fn series_bytes(item: &Series) -> u64 {
@@ -233,7 +217,9 @@ fn series_bytes(item: &Series) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::DecodeErrorKind;
     use proptest::prelude::*;
+    use wal_types::Labels;
 
     fn check(bytes: &[u8]) -> Result<Vec<Series>, (DecodeErrorKind, usize)> {
         SeriesPayload::check(bytes)
@@ -292,6 +278,24 @@ mod tests {
         assert_eq!(out.len(), 36 + 23);
     }
 
+    #[test]
+    fn a_buffer_forgets_a_payload_that_does_not_decode_and_passes_its_bound_in_order() {
+        let one = b"\0\0\0\0\0\0\0\x05\0";
+        let mut buffer = SeriesBuffer::default();
+        assert!(buffer.check(&[&one[..], &[0; 3]].concat()).is_err());
+        assert!(buffer.extents.is_empty());
+        let past = wide(EXTENTS_MAX) + 9;
+        let many: Vec<u8> = (0..past).flat_map(|n| [&n.to_be_bytes()[..], &[0]].concat()).collect();
+        let checked = buffer.check(&many).unwrap();
+        assert_eq!(buffer.extents.len(), EXTENTS_MAX);
+        assert!(buffer.payload(&checked, &many).iter().map(|view| view.series_ref.0).eq(0..past));
+        let last = buffer.check(one).unwrap();
+        assert_eq!(buffer.payload(&last, one).iter().next().unwrap().series_ref, SeriesRef(5));
+        assert_eq!(buffer.payload(&checked, &[]).iter().map(|view| view.labels.len()).sum::<usize>(), 0);
+        buffer.clear();
+        assert_eq!(buffer.payload(&checked, &many).iter().count(), EXTENTS_MAX + 9);
+    }
+
     type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
     proptest! {
@@ -304,6 +308,13 @@ mod tests {
             let checked = SeriesPayload::check(&payload).unwrap();
             prop_assert_eq!(checked.len(), series.len());
             prop_assert!(checked.iter().all(|view| view.labels.is_sorted()));
+            prop_assert_eq!(checked.min_series_ref(), series.iter().map(|series| series.series_ref).min());
+            let mut buffer = SeriesBuffer::default();
+            for _ in 0..2 {
+                let again = buffer.check(&payload).unwrap();
+                let views = buffer.payload(&again, &payload);
+                prop_assert_eq!(views.iter().map(|view| view.to_series()).collect::<Vec<_>>(), series.clone());
+            }
             prop_assert_eq!(check(&payload), Ok(series));
         }
     }

@@ -38,6 +38,13 @@ impl SegmentStats {
         }
     }
 
+    /// Counts an entry of `series` series, whose lowest reference is known already.
+    pub fn add_series_entry(&mut self, series: usize, min_series_ref: Option<SeriesRef>) {
+        self.entries += 1;
+        self.series += u64::try_from(series).unwrap_or(u64::MAX);
+        self.min_series_ref = lower(self.min_series_ref, min_series_ref);
+    }
+
     /// Counts an entry of samples.
     pub fn add_samples(&mut self, samples: &[Sample]) {
         self.add_sample_entry(samples.len(), Self::times_ms(samples));

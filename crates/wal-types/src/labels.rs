@@ -192,6 +192,14 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn take_canonical<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    // Almost every text is shorter than 128 bytes.
+    if let Some((&len, after)) = rest.split_first()
+        && len < 0x80
+    {
+        let (text, after) = after.split_at_checked(usize::from(len))?;
+        *rest = after;
+        return Some(text);
+    }
     let before = rest.len();
     let text = take_text(rest)?;
     let used = before - rest.len() - text.len();
