@@ -8,7 +8,7 @@ use wal_benches::{SERIES, Workload, open};
 use wal_engine::WalOptions;
 
 use crate::machine;
-use crate::run::{Answer, BATCH, Run, fresh_dir_in, timed};
+use crate::run::{Answer, BATCH, Run, bytes_text, fresh_dir_in, timed};
 use crate::table::{Goal, Line, Unit, median, part};
 
 /// Syncs, by their median, that a commit which waits for a rotation may take.
@@ -34,7 +34,7 @@ pub(crate) fn rotation(run: &Run) -> Answer<Vec<Line>> {
     let limit = || Goal::AtMost { times: SYNCS, of: "median sync", rounds: syncs.median.clone() };
     // The device has its own bad moments, which a commit cannot but notice.
     let unnoticed = Goal::AtMost { times: NOTICE, of: "bare p99.9", rounds: syncs.most.clone() };
-    let mib = run.size.segment_bytes >> 20;
+    let segment = bytes_text(run.size.segment_bytes);
     let of_many = |what: &str, rounds: &[f64]| Line::new(what, Unit::Micros, rounds.to_vec());
     Ok(vec![
         of_many(&format!("bare write and fdatasync of 11 KiB into zeros, median, {on}"), &syncs.median),
@@ -43,7 +43,7 @@ pub(crate) fn rotation(run: &Run) -> Answer<Vec<Line>> {
         of_many("the same, p99.9", &others.most).goal(unnoticed),
         of_many("the same, worst", &others.worst),
         of_many(
-            &format!("commits that wait for a rotation, segments of {mib} MiB, median"),
+            &format!("commits that wait for a rotation, segments of {segment}, median"),
             &rotating.median,
         ),
         of_many("the same, worst", &rotating.worst).goal(limit()),

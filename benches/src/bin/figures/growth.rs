@@ -3,7 +3,7 @@
 use wal_benches::{Sum, fill, open};
 use wal_engine::{Wal, WalOptions};
 
-use crate::run::{Answer, Run, link_log, segments, timed};
+use crate::run::{Answer, Run, bytes_text, link_log, segments, timed};
 use crate::table::{Goal, Line, Unit};
 use crate::truncate;
 
@@ -47,7 +47,7 @@ fn openings(run: &Run) -> Answer<Vec<Line>> {
         }
     }
     let (replays, opens): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
-    let of = |what: &str| format!("{what}, segments of {} MiB", segment_bytes >> 20);
+    let of = |what: &str| format!("{what}, segments of {}", bytes_text(segment_bytes));
     let mut lines = compared(&of("replay"), &OPENED, replays);
     lines.extend(compared(&of("open, nothing summed"), &OPENED, opens));
     Ok(lines)
@@ -69,7 +69,7 @@ fn truncations(run: &Run) -> Answer<Vec<Line>> {
             rounds.push(seconds / *count as f64);
         }
     }
-    Ok(compared(&format!("truncate, segments of {} KiB, half kept", bytes >> 10), &counts, rounds.into()))
+    Ok(compared(&format!("truncate, segments of {}, half kept", bytes_text(bytes)), &counts, rounds.into()))
 }
 
 /// A line for each size; all but the first are held against the first.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::run::{Answer, FULL, Row, Run, SMOKE};
+use crate::table::Goal;
 
 /// The rows in the order of the table, and what measures each.
 const ROWS: [Row; 9] = [
@@ -71,7 +72,10 @@ fn figures(words: &[String]) -> Answer<()> {
     println!("{}\n", machine::facts(&run.dir, run.journal.as_deref(), words));
     println!("{}", table::HEAD);
     for row in ROWS.iter().filter(|row| rows.contains(&row.letter)) {
-        for line in (row.measure)(&run)? {
+        for mut line in (row.measure)(&run)? {
+            if !run.size.judged {
+                line.goal = Goal::None;
+            }
             println!("{}", line.markdown(row.letter));
         }
     }

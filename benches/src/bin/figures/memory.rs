@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use wal_benches::{Sum, Workload, open, write_log};
 use wal_engine::{Wal, WalOptions};
 
-use crate::run::{Answer, BATCH, Run, link_log};
+use crate::run::{Answer, BATCH, Run, bytes_text, link_log};
 use crate::table::{Goal, Line, Unit};
 
 /// The word by which this program knows that it is such a process.
@@ -33,7 +33,7 @@ pub(crate) fn peaks(run: &Run) -> Answer<Vec<Line>> {
     let mut lines = Vec::new();
     for (dir, bytes) in [quarter.path(), whole.path()].into_iter().zip(bytes) {
         let peak = child(&["replay", &dir.to_string_lossy()])?;
-        lines.push(line(format!("replay of a log of {} MiB", bytes >> 20), vec![peak], REPLAYING));
+        lines.push(line(format!("replay of a log of {}", bytes_text(bytes)), vec![peak], REPLAYING));
     }
     drop(whole);
     let mut rounds = (Vec::new(), Vec::new());
@@ -43,7 +43,7 @@ pub(crate) fn peaks(run: &Run) -> Answer<Vec<Line>> {
         let dir = run.fresh_dir()?;
         rounds.1.push(child(&["commit", &dir.path().to_string_lossy(), &size.memory_commits.to_string()])?);
     }
-    lines.push(line(format!("appending {} MiB", bytes[0] >> 20), rounds.0, APPENDING));
+    lines.push(line(format!("appending {}", bytes_text(bytes[0])), rounds.0, APPENDING));
     lines.push(line(format!("{COMMIT_THREADS} threads that commit"), rounds.1, COMMITTING));
     Ok(lines)
 }

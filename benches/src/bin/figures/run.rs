@@ -73,6 +73,8 @@ pub(crate) fn link_log(from: &Path, to: &Path, bytes_max: Option<u64>) -> Answer
 
 /// How much of everything.
 pub(crate) struct Size {
+    /// Whether what comes out is held against the goals.
+    pub(crate) judged: bool,
     pub(crate) rounds: usize,
     /// Series of ten labels, for the rows of series.
     pub(crate) series: u64,
@@ -106,6 +108,7 @@ pub(crate) struct Size {
 
 /// What the published table is made with.
 pub(crate) const FULL: Size = Size {
+    judged: true,
     rounds: 7,
     series: 200_000,
     append_batches: 10_000,
@@ -128,6 +131,7 @@ pub(crate) const FULL: Size = Size {
 
 /// Whether everything works, in seconds.
 pub(crate) const SMOKE: Size = Size {
+    judged: false,
     rounds: 1,
     series: 2_000,
     append_batches: 80,
@@ -147,6 +151,11 @@ pub(crate) const SMOKE: Size = Size {
     small_segment_bytes: 16 << 10,
     small_segments: [2, 6],
 };
+
+/// A number of bytes that is a power of two, as a person says it.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
+}
 
 /// Items in a batch, where nothing else is said.
 pub(crate) const BATCH: usize = 1000;

@@ -7,7 +7,7 @@ use std::path::Path;
 use wal_benches::{cluster_series, open};
 use wal_engine::{Sample, SeriesRef, TruncateReport, WalOptions};
 
-use crate::run::{Answer, BATCH, Run, link_log, segments, timed};
+use crate::run::{Answer, BATCH, Run, bytes_text, link_log, segments, timed};
 use crate::table::{Goal, Line, Unit};
 
 /// Series a second that the reference goes through while it truncates.
@@ -38,7 +38,7 @@ pub(crate) fn series(run: &Run) -> Answer<Vec<Line>> {
         all.push(seconds);
         copied.push(copy(run, master.path())?);
     }
-    let what = format!("truncate {SEGMENTS} segments of {} MiB of series", segment_bytes >> 20);
+    let what = format!("truncate {SEGMENTS} segments of {} of series", bytes_text(segment_bytes));
     let reference = Goal::Reference { rate: REFERENCE_SERIES, times: 10.0 };
     let floor = Goal::AtMost { times: 1.5, of: "copying", rounds: copied.clone() };
     Ok(vec![
