@@ -2,7 +2,7 @@
 //!
 //! One iteration appends a fixed number of items and ends with `sync` on a log without preallocation, so that the
 //! buffers are written out inside the iteration; the sync itself is part of it and is small beside the rest only on a
-//! fast disk. The table of `throughput` leaves it out.
+//! fast disk. The table of `figures` leaves it out.
 #![allow(clippy::expect_used, reason = "a bench that cannot write has nothing to measure and should say why")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

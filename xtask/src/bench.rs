@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the criterion benches and the tables; `--smoke` runs each once, small.
+//! `cargo xtask bench`: the criterion benches and the table of goals; `--smoke` runs each once, small.
 
 use crate::{Outcome, Repo, cmd};
 
@@ -12,8 +12,7 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
                 "--locked",
                 "--benches",
             ]))?;
-            table(repo, "throughput", &[])?;
-            table(repo, "figures", &[])
+            figures(repo, &[])
         }
         [flag] if flag == "--smoke" => smoke(repo),
         _ => Err("bench takes nothing or --smoke".to_owned()),
@@ -25,8 +24,7 @@ pub(crate) fn smoke(repo: &Repo) -> Outcome {
     let mut command = cmd::cargo(&repo.root);
     command.args(["bench", "--quiet", "--package", "wal-benches", "--locked", "--benches", "--", "--test"]);
     cmd::run(command.envs(QUICK_BUILD))?;
-    table(repo, "throughput", &["--smoke"])?;
-    table(repo, "figures", &["--smoke"])
+    figures(repo, &["--smoke"])
 }
 
 /// Nothing is measured, and linking the whole program at once takes most of the time of a build.
@@ -36,11 +34,11 @@ const QUICK_BUILD: [(&str, &str); 3] = [
     ("CARGO_PROFILE_BENCH_DEBUG", "0"),
 ];
 
-fn table(repo: &Repo, program: &str, args: &[&str]) -> Outcome {
+fn figures(repo: &Repo, args: &[&str]) -> Outcome {
     let mut command = cmd::cargo(&repo.root);
     // The same profile as the benches, so that nothing is built twice.
     command.args(["run", "--quiet", "--profile", "bench", "--locked", "--package", "wal-benches"]);
-    command.args(["--bin", program, "--"]).args(args);
+    command.args(["--bin", "figures", "--"]).args(args);
     if !args.is_empty() {
         command.envs(QUICK_BUILD);
     }

@@ -68,7 +68,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "interop", help: "a real Prometheus reads logs that we wrote", run: interop::run },
     Verb {
         name: "bench",
-        help: "criterion benches and the throughput table; --smoke is quick",
+        help: "criterion benches and the table of goals; --smoke is quick",
         run: bench::run,
     },
     Verb {
