@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: the criterion benches and the table of goals; `--smoke` runs each once, small.
+//! `cargo xtask bench`: the criterion benches and the table of goals; `--smoke` runs each once, small; `--peers` compares
+//! with other logs.
 
-use crate::{Outcome, Repo, cmd};
+use crate::{Outcome, Repo, bench_peers, cmd};
 
 pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     match args {
@@ -12,10 +13,11 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
                 "--locked",
                 "--benches",
             ]))?;
-            figures(repo, &[])
+            cmd::run(&mut figures(repo))
         }
         [flag] if flag == "--smoke" => smoke(repo),
-        _ => Err("bench takes nothing or --smoke".to_owned()),
+        [flag, rest @ ..] if flag == "--peers" => bench_peers::run(repo, rest),
+        _ => Err("bench takes nothing, --smoke, or --peers".to_owned()),
     }
 }
 
@@ -24,7 +26,7 @@ pub(crate) fn smoke(repo: &Repo) -> Outcome {
     let mut command = cmd::cargo(&repo.root);
     command.args(["bench", "--quiet", "--package", "wal-benches", "--locked", "--benches", "--", "--test"]);
     cmd::run(command.envs(QUICK_BUILD))?;
-    figures(repo, &["--smoke"])
+    cmd::run(figures(repo).arg("--smoke").envs(QUICK_BUILD))
 }
 
 /// Nothing is measured, and linking the whole program at once takes most of the time of a build.
@@ -34,13 +36,11 @@ const QUICK_BUILD: [(&str, &str); 3] = [
     ("CARGO_PROFILE_BENCH_DEBUG", "0"),
 ];
 
-fn figures(repo: &Repo, args: &[&str]) -> Outcome {
+/// The program that prints the table of goals; what is added are its own arguments.
+pub(crate) fn figures(repo: &Repo) -> std::process::Command {
     let mut command = cmd::cargo(&repo.root);
     // The same profile as the benches, so that nothing is built twice.
     command.args(["run", "--quiet", "--profile", "bench", "--locked", "--package", "wal-benches"]);
-    command.args(["--bin", "figures", "--"]).args(args);
-    if !args.is_empty() {
-        command.envs(QUICK_BUILD);
-    }
-    cmd::run(&mut command)
+    command.args(["--bin", "figures", "--"]);
+    command
 }

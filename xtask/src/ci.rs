@@ -36,7 +36,8 @@ pub(crate) fn fmt(repo: &Repo, _: &[String]) -> Outcome {
     let hint = "rustup component add rustfmt";
     cmd::need("rustfmt", "--version", hint)?;
     cmd::run(cmd::cargo(&repo.root).args(["fmt", "--all", "--check"]))?;
-    cmd::run(cmd::cargo(&repo.root.join("fuzz")).args(["fmt", "--check"]))
+    cmd::run(cmd::cargo(&repo.root.join("fuzz")).args(["fmt", "--check"]))?;
+    cmd::run(cmd::cargo(&repo.root.join("benches/peers")).args(["fmt", "--check"]))
 }
 
 /// Clippy on everything, with every warning an error.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 mod bench;
+mod bench_peers;
 mod ci;
 mod cmd;
 mod commands;
@@ -68,7 +69,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "interop", help: "a real Prometheus reads logs that we wrote", run: interop::run },
     Verb {
         name: "bench",
-        help: "criterion benches and the table of goals; --smoke is quick",
+        help: "criterion benches and the table of goals; --smoke is quick; --peers [--dir DIR]: beside other logs",
         run: bench::run,
     },
     Verb {
