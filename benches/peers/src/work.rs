@@ -116,7 +116,7 @@ impl Totals {
     /// Decodes a payload and adds it up.
     pub(crate) fn take(&mut self, payload: &[u8]) -> Answer<()> {
         self.buffer.clear();
-        self.buffer.decode(payload, |_| ())?;
+        self.buffer.decode(payload)?;
         let batch = self.buffer.samples();
         self.samples += batch.len() as u64;
         self.values += batch.iter().map(|sample| sample.value).sum::<f64>();
