@@ -41,6 +41,7 @@ impl Prepared {
             file,
             written: as_u64(layout::HEADER_BYTES),
             ready: as_u64(layout::HEADER_BYTES),
+            asked_at: as_u64(layout::HEADER_BYTES),
             space,
             zeros_instead: false,
         };
@@ -87,6 +88,8 @@ pub struct SegmentWriter {
     written: u64,
     /// Behind the entries, the file holds zeros up to here.
     ready: u64,
+    /// Entries ended here when space was last asked for.
+    asked_at: u64,
     space: Space,
     zeros_instead: bool,
 }
@@ -106,7 +109,7 @@ impl SegmentWriter {
     /// Takes up an existing file whose entries end at `written`, where it also ends.
     #[must_use]
     pub fn resume(file: Box<dyn StorageFile>, written: u64, space: Space) -> Self {
-        Self { file, written, ready: written, space, zeros_instead: false }
+        Self { file, written, ready: written, asked_at: written, space, zeros_instead: false }
     }
 
     /// The offset behind the last entry.
@@ -148,7 +151,8 @@ impl SegmentWriter {
 
     /// Prepares the next window of space when the last one is about to be used up. The space becomes
     /// durable with the next sync, together with the entries before it, so that the syncs after that
-    /// one find nothing but data to write.
+    /// one find nothing but data to write. Nothing is prepared when a window would serve fewer than
+    /// eight syncs like the one at hand: a disk whose bandwidth is used up writes every byte twice then.
     ///
     /// # Errors
     /// When there is no space; what was prepared in part is given back, and entries are not touched.
@@ -156,7 +160,9 @@ impl SegmentWriter {
         let Space { preallocation, window_bytes, segment_bytes_max } = self.space;
         let to = (self.written + window_bytes).min(segment_bytes_max);
         let enough = self.written + window_bytes / 4 < self.ready;
-        if preallocation == Preallocation::None || enough || to <= self.ready {
+        let at_once = self.written - std::mem::replace(&mut self.asked_at, self.written);
+        let in_vain = window_bytes / 8 < at_once;
+        if preallocation == Preallocation::None || enough || in_vain || to <= self.ready {
             return Ok(());
         }
         let from = self.ready.max(self.written);

@@ -1,0 +1,45 @@
+//! How much space a segment keeps ready behind its entries.
+
+use wal_segment::{Modes, OsStorage, Preallocation, Prepared, SegmentWriter, Space, Storage};
+
+const WINDOW_BYTES: u64 = 64 << 10;
+
+/// A writer whose first window is prepared.
+fn writer(dir: &std::path::Path) -> SegmentWriter {
+    let storage = OsStorage::new(dir, Modes::default());
+    storage.create_log_folder().unwrap();
+    let space = Space {
+        preallocation: Preallocation::ZeroFill,
+        window_bytes: WINDOW_BYTES,
+        segment_bytes_max: 1 << 20,
+    };
+    Prepared::create(&storage, "000000", space).unwrap().into_writer()
+}
+
+/// Writes so many bytes, asks for space and gives how much there is then.
+fn ahead_after(writer: &mut SegmentWriter, bytes: usize) -> u64 {
+    writer.write(&vec![1; bytes]).unwrap();
+    writer.prepare_ahead().unwrap();
+    writer.file_bytes() - writer.written()
+}
+
+#[test]
+fn small_syncs_always_find_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path());
+    for _ in 0..100 {
+        let ahead = ahead_after(&mut writer, 8 << 10);
+        assert!(WINDOW_BYTES / 4 <= ahead, "{ahead} bytes at {}", writer.written());
+    }
+}
+
+#[test]
+fn for_large_syncs_nothing_is_written_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path());
+    while writer.has_space_ahead() {
+        ahead_after(&mut writer, (8 << 10) + 1);
+    }
+    assert_eq!(ahead_after(&mut writer, (8 << 10) + 1), 0);
+    assert_eq!(ahead_after(&mut writer, 8 << 10), WINDOW_BYTES, "small ones find it again");
+}
