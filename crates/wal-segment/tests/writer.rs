@@ -1,4 +1,5 @@
 //! How much space a segment keeps ready behind its entries.
+#![allow(clippy::unwrap_used)]
 
 use wal_segment::{Modes, OsStorage, Preallocation, Prepared, SegmentWriter, Space, Storage};
 
