@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
 use wal_format::{
-    CheckedSeries, DecodeError, EntryKind, SampleBuffer, SeriesBuffer, Step, decode_deletes, frame_bytes,
-    layout, next_entry,
+    CheckedSeries, DecodeError, EntryKind, SampleBuffer, SamplesPayload, SeriesBuffer, Step, decode_deletes,
+    frame_bytes, layout, next_entry,
 };
 use wal_segment::storage::read_up_to;
 use wal_segment::{Position, SegmentStats, StorageFile};
@@ -54,6 +54,8 @@ enum What {
     /// Where the payload lies in the piece.
     Series(Range<usize>, CheckedSeries),
     Samples(Range<usize>),
+    /// Counted, and not wanted.
+    NoSamples,
     Rows(Range<usize>),
     Malformed(DecodeError),
 }
@@ -117,6 +119,7 @@ pub(crate) fn run(
         cursor: Mutex::new(Cursor { next: at.offset, order: 0, ended: false }),
     };
     let limit = options.read_entry_bytes_max;
+    let wants_samples = sink.wants_samples();
     let end = std::thread::scope(|scope| {
         // Ends the threads also when the sink panics.
         let _stop = StopOnDrop(&board);
@@ -124,7 +127,7 @@ pub(crate) fn run(
             let board = &board;
             let spawned = std::thread::Builder::new()
                 .name("wal-replay".to_owned())
-                .spawn_scoped(scope, move || work(board, file, len, limit, window));
+                .spawn_scoped(scope, move || work(board, file, len, limit, window, wants_samples));
             if spawned.is_err() {
                 break;
             }
@@ -164,6 +167,7 @@ fn deliver(
                 What::Samples(range) => {
                     sink.samples(at, piece.samples.samples().get(range).unwrap_or_default())
                 }
+                What::NoSamples => {}
                 What::Rows(range) => sink.deletes(at, piece.rows.get(range).unwrap_or_default()),
                 What::Series(range, checked) => {
                     let bytes = piece.bytes.get(range).unwrap_or_default();
@@ -207,7 +211,7 @@ fn next_piece(board: &Board) -> Option<Piece> {
 }
 
 /// Takes piece after piece, until the segment or the wish for it ends.
-fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64) {
+fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64, wants_samples: bool) {
     loop {
         let mut piece = {
             let mut state = board.state.lock();
@@ -237,7 +241,7 @@ fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64
         cursor.order += 1;
         drop(cursor);
 
-        decode(&mut piece, base);
+        decode(&mut piece, base, wants_samples);
         let mut state = board.state.lock();
         let Some(index) = order.checked_sub(state.taken).and_then(|n| usize::try_from(n).ok()) else {
             return;
@@ -307,7 +311,7 @@ fn whole_entries(bytes: &[u8]) -> Whole {
     }
 }
 
-fn decode(piece: &mut Piece, base: u64) {
+fn decode(piece: &mut Piece, base: u64, wants_samples: bool) {
     let mut at = 0;
     let bytes = std::mem::take(&mut piece.bytes);
     loop {
@@ -319,6 +323,10 @@ fn decode(piece: &mut Piece, base: u64) {
             EntryKind::Series => piece.series.check(entry.payload).map(|checked| {
                 piece.stats.add_series_entry(checked.items, checked.min_series_ref);
                 What::Series(payload_at..payload_at + entry.payload.len(), checked)
+            }),
+            EntryKind::Samples if !wants_samples => SamplesPayload::check(entry.payload).map(|checked| {
+                piece.stats.add_sample_entry(checked.len(), checked.times_ms());
+                What::NoSamples
             }),
             EntryKind::Samples => piece.samples.decode(entry.payload).map(|decoded| {
                 piece.stats.add_sample_entry(decoded.range.len(), decoded.times_ms);

@@ -269,7 +269,7 @@ fn read(
         trail: Trail::default(),
         trail_before: Trail::default(),
     };
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(sink);
     let mut stats = SegmentStats::default();
     let mut gaps = Vec::new();
     let threads = match options.read_method {

@@ -1,6 +1,8 @@
 //! Replay: entries decoded and handed to a sink, in log order.
 
-use wal_format::{DecodeError, Entry, EntryKind, SampleBuffer, SeriesBuffer, SeriesPayload, decode_deletes};
+use wal_format::{
+    DecodeError, Entry, EntryKind, SampleBuffer, SamplesPayload, SeriesBuffer, SeriesPayload, decode_deletes,
+};
 use wal_segment::{Position, SegmentStats};
 use wal_types::{Sample, StoneRow};
 
@@ -13,6 +15,13 @@ pub trait ReplaySink {
     /// A batch of series; their labels are borrowed, in wire order.
     fn series(&mut self, at: Position, batch: &SeriesPayload<'_>) {
         let _ = (at, batch);
+    }
+
+    /// Whether samples are wanted. When they are not, [`samples`](Self::samples) is not called: their entries are
+    /// checked and counted all the same, and take no memory, which makes replay of a log of mostly samples faster.
+    /// Asked once, before anything is read.
+    fn wants_samples(&self) -> bool {
+        true
     }
 
     /// A batch of samples.
@@ -31,11 +40,19 @@ pub trait ReplaySink {
     }
 }
 
-impl ReplaySink for () {}
+impl ReplaySink for () {
+    fn wants_samples(&self) -> bool {
+        false
+    }
+}
 
 impl<S: ReplaySink + ?Sized> ReplaySink for &mut S {
     fn series(&mut self, at: Position, batch: &SeriesPayload<'_>) {
         (**self).series(at, batch);
+    }
+
+    fn wants_samples(&self) -> bool {
+        (**self).wants_samples()
     }
 
     fn samples(&mut self, at: Position, batch: &[Sample]) {
@@ -52,14 +69,24 @@ impl<S: ReplaySink + ?Sized> ReplaySink for &mut S {
 }
 
 /// Decodes entries into reused buffers, and counts what they hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
+    wants_samples: bool,
     series: SeriesBuffer,
     samples: SampleBuffer,
     rows: Vec<StoneRow>,
 }
 
 impl Decoder {
+    pub(crate) fn new(sink: &impl ReplaySink) -> Self {
+        Self {
+            wants_samples: sink.wants_samples(),
+            series: SeriesBuffer::default(),
+            samples: SampleBuffer::default(),
+            rows: Vec::new(),
+        }
+    }
+
     /// Hands one entry to the sink. An entry that does not decode goes to `malformed`, and its error
     /// comes back.
     pub(crate) fn deliver(
@@ -77,6 +104,8 @@ impl Decoder {
                     sink.series(at, &self.series.payload(&checked, entry.payload));
                 })
             }
+            EntryKind::Samples if !self.wants_samples => SamplesPayload::check(entry.payload)
+                .map(|checked| stats.add_sample_entry(checked.len(), checked.times_ms())),
             EntryKind::Samples => {
                 self.samples.clear();
                 self.samples.decode(entry.payload).map(|decoded| {

@@ -3,14 +3,16 @@
 
 mod common;
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use common::{log_values, open, sample, segments, series, small, values, written};
+use common::{Item, Memory, log_values, open, sample, segments, series, small, values, written};
 use wal_engine::{
     ErrorKind, Interval, Intervals, Log, NopWal, Position, Preallocation, ReadEvent, ReadMethod, ReadOptions,
-    Series, SeriesRef, Stone, Wal, WalOptions, WalReader,
+    ReplaySink, Sample, Series, SeriesPayload, SeriesRef, Stone, StoneRow, Wal, WalOptions, WalReader,
 };
+use wal_format::{EntryKind, SegmentHeader, frame_payload, frame_samples, frame_series};
 
 #[test]
 fn what_was_logged_comes_back_in_order() {
@@ -283,6 +285,63 @@ fn mapped_replay_and_threads_give_the_same() {
     assert!(inline == threads);
     let mapped = open(dir.path(), WalOptions::default().read_method(ReadMethod::Mapped)).1;
     assert!(inline == mapped);
+}
+
+/// Remembers everything but samples.
+#[derive(Default)]
+struct WithoutSamples(Memory);
+
+impl ReplaySink for WithoutSamples {
+    fn series(&mut self, at: Position, batch: &SeriesPayload<'_>) {
+        self.0.series(at, batch);
+    }
+
+    fn wants_samples(&self) -> bool {
+        false
+    }
+
+    fn samples(&mut self, at: Position, _: &[Sample]) {
+        panic!("samples at {at}, which nobody wanted");
+    }
+
+    fn deletes(&mut self, at: Position, batch: &[StoneRow]) {
+        self.0.deletes(at, batch);
+    }
+
+    fn malformed(&mut self, at: Position, error: &wal_engine::DecodeError) {
+        self.0.malformed(at, error);
+    }
+}
+
+#[test]
+fn a_sink_that_wants_no_samples_is_told_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = SegmentHeader::CURRENT.to_bytes().to_vec();
+    for value in (0..300_000_u32).step_by(1000) {
+        frame_series(&[series(u64::from(value))], u32::MAX, &mut bytes).unwrap();
+        let samples: Vec<_> = (value..value + 1000).map(sample).collect();
+        frame_samples(&samples, u32::MAX, &mut bytes).unwrap();
+        // Its checksum holds, and its sample is cut short.
+        frame_payload(EntryKind::Samples, 1, &[0; 20], &mut bytes).unwrap();
+    }
+    fs::write(dir.path().join("000000"), &bytes).unwrap();
+    for threads in [1, 3] {
+        let options = || WalOptions::default().replay_threads(threads);
+        let (wal, memory, report) = open(dir.path(), options());
+        drop(wal);
+        let mut without = WithoutSamples::default();
+        let (_, its_report) = Wal::open(dir.path(), options()).unwrap().replay(&mut without).unwrap();
+        assert_eq!(its_report.stats, report.stats);
+        assert_eq!((its_report.stats.samples, its_report.stats.malformed), (300_000, 300));
+        let of_series = |memory: &Memory| {
+            let items = memory.items.iter().zip(&memory.at);
+            let items = items.filter(|(item, _)| matches!(item, Item::Series(_)));
+            items.map(|(item, at)| (item.clone(), *at)).collect::<Vec<_>>()
+        };
+        assert_eq!(without.0.items.len(), 300);
+        assert!(of_series(&without.0) == of_series(&memory));
+        assert_eq!(without.0.malformed, memory.malformed);
+    }
 }
 
 #[test]
