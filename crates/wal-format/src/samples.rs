@@ -96,6 +96,21 @@ impl Take for Count {
     }
 }
 
+/// Shows samples to a function.
+struct Each<F>(F);
+
+impl<F: FnMut(Sample)> Take for Each<F> {
+    #[inline]
+    fn one(&mut self, sample: Sample) {
+        self.0(sample);
+    }
+
+    #[inline]
+    fn run(&mut self, samples: [Sample; RUN_SAMPLES]) {
+        samples.into_iter().for_each(&mut self.0);
+    }
+}
+
 /// A samples payload that was checked whole, borrowed from its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct SamplesPayload<'a> {
@@ -148,6 +163,12 @@ impl<'a> SamplesPayload<'a> {
         let mut cursor = Cursor::new(self.bytes);
         let base = Base::read(&mut cursor).unwrap_or_default();
         SamplesIter { payload: self.bytes, at: cursor.offset(), base, left: self.items }
+    }
+
+    /// Shows every sample to `look`, in wire order: what [`iter`](Self::iter) gives, several at a time.
+    pub fn for_each(&self, look: impl FnMut(Sample)) {
+        let checked = decode_all(self.bytes, &mut Each(look));
+        debug_assert!(checked.is_ok(), "the payload was checked: {checked:?}");
     }
 
     /// Appends every sample to `out`.

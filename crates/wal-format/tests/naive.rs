@@ -194,6 +194,10 @@ fn decode(mut log: &[u8]) -> Vec<Batch> {
             Payload::Samples(payload) => {
                 let mut samples = Vec::new();
                 payload.decode_into(&mut samples);
+                let bits = |s: wal_types::Sample| (s.series_ref, s.time_ms, s.value.to_bits());
+                let mut seen = Vec::new();
+                payload.for_each(|sample| seen.push(bits(sample)));
+                assert!(payload.iter().map(bits).eq(seen));
                 Batch::Samples(
                     samples.iter().map(|s| (s.series_ref.0, s.time_ms, s.value.to_bits())).collect(),
                 )

@@ -74,6 +74,10 @@ struct Reads {
 struct SeriesOnly(u64);
 
 impl ReplaySink for SeriesOnly {
+    fn wants_samples(&self) -> bool {
+        false
+    }
+
     fn series(&mut self, _at: Position, batch: &SeriesPayload<'_>) {
         self.0 += batch.len() as u64;
     }
@@ -100,11 +104,11 @@ impl Account {
                 }
             }
             Payload::Samples(payload) => {
-                for sample in payload.iter() {
+                payload.for_each(|sample| {
                     self.items += 1;
                     let (least, most) = self.times_ms.unwrap_or((sample.time_ms, sample.time_ms));
                     self.times_ms = Some((least.min(sample.time_ms), most.max(sample.time_ms)));
-                }
+                });
             }
             Payload::Deletes(payload) => self.items += payload.len() as u64,
         }

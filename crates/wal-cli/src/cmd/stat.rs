@@ -147,12 +147,14 @@ impl Figures {
                 (0, payload.len())
             }
             Payload::Samples(payload) => {
-                for sample in payload.iter() {
-                    let (min, max) = self.times_ms.unwrap_or((sample.time_ms, sample.time_ms));
-                    self.times_ms = Some((min.min(sample.time_ms), max.max(sample.time_ms)));
+                if let Some(times) = payload.times_ms() {
+                    let (min, max) = self.times_ms.unwrap_or((times.mint_ms, times.maxt_ms));
+                    self.times_ms = Some((min.min(times.mint_ms), max.max(times.maxt_ms)));
+                }
+                payload.for_each(|sample| {
                     timeline.add(sample.time_ms);
                     self.nameless += u64::from(!self.cardinality.knows(sample.series_ref));
-                }
+                });
                 (1, payload.len())
             }
             Payload::Deletes(payload) => {
