@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wal_format::{DeletesPayload, Entry, EntryKind, SegmentHeader, SeriesPayload, frame_payload, layout};
+use wal_format::{DeletesPayload, Entry, EntryKind, SegmentHeader, SeriesBuffer, frame_payload, layout};
 use wal_segment::dir::segment_name;
 use wal_segment::storage::{piece_buffer, read_up_to, write_all_at};
 use wal_segment::{
@@ -119,6 +119,8 @@ pub(crate) struct Run<'a> {
     whole: bool,
     /// Room for what is kept of an entry, used again.
     payload: Vec<u8>,
+    /// Room for where the series of an entry are, used again.
+    series: SeriesBuffer,
 }
 
 /// What is kept of one entry.
@@ -152,6 +154,7 @@ impl<'a> Run<'a> {
             numbers,
             whole: false,
             payload: Vec::new(),
+            series: SeriesBuffer::default(),
         }
     }
 
@@ -243,20 +246,30 @@ impl<'a> Run<'a> {
 
     fn sift_series(&mut self, entry: &Entry<'_>, keep: &mut impl FnMut(SeriesRef) -> bool) -> Sifted {
         // What does not decode may still be a series to someone: it is kept as it is.
-        let Ok(batch) = SeriesPayload::check(entry.payload) else { return malformed() };
-        let payload = &mut self.payload;
-        payload.clear();
-        let (mut kept, mut lowest) = (0, None);
-        for series in batch.iter().filter(|series| keep(series.series_ref)) {
-            payload.extend_from_slice(&series.series_ref.0.to_be_bytes());
-            varint::put_uvarint(payload, series.labels.len() as u64);
-            payload.extend_from_slice(series.labels.raw());
-            kept += 1;
-            lowest = lowest.map_or(Some(series.series_ref), |before| Some(series.series_ref.min(before)));
+        self.series.clear();
+        let Ok(checked) = self.series.check(entry.payload) else { return malformed() };
+        let batch = self.series.payload(&checked, entry.payload);
+        self.payload.clear();
+        let (mut kept, mut dropped, mut lowest) = (0, 0, None);
+        let mut iter = batch.iter();
+        // Series kept one after the other are copied in one go, and not at all while none was dropped.
+        let (mut run, mut at) = (0, 0);
+        while let Some(series) = iter.next() {
+            if keep(series.series_ref) {
+                kept += 1;
+                lowest = lowest.map_or(Some(series.series_ref), |before| Some(series.series_ref.min(before)));
+            } else {
+                dropped += 1;
+                self.payload.extend_from_slice(entry.payload.get(run..at).unwrap_or_default());
+                run = iter.offset();
+            }
+            at = iter.offset();
+        }
+        if dropped != 0 {
+            self.payload.extend_from_slice(entry.payload.get(run..at).unwrap_or_default());
         }
         let stats =
             SegmentStats { entries: 1, series: kept, min_series_ref: lowest, ..SegmentStats::default() };
-        let dropped = batch.len() as u64 - kept;
         self.tally.series_kept += kept;
         self.tally.series_dropped += dropped;
         self.sifted(kept, dropped, stats)

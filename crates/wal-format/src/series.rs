@@ -97,6 +97,14 @@ impl<'a> SeriesPayload<'a> {
     }
 }
 
+impl SeriesIter<'_> {
+    /// Where the next series begins in the payload, in bytes: between two calls of `next`, the bytes of one series
+    /// as they were read.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+}
+
 impl<'a> Iterator for SeriesIter<'a> {
     type Item = SeriesView<'a>;
 
@@ -257,6 +265,26 @@ mod tests {
         assert_eq!(check(b"\0\0\0\0\0"), Err((DecodeErrorKind::CutShort, 0)));
         assert_eq!(check(b"\0\0\0\0\0\0\0\x05"), Err((DecodeErrorKind::CutShort, 8)));
         assert_eq!(check(b"\0\0\0\0\0\0\0\x05\x01\x05a"), Err((DecodeErrorKind::CutShort, 9)));
+    }
+
+    #[test]
+    fn offsets_cut_a_payload_into_its_series() {
+        let series = [1, 2, 3].map(|n| Series::new(n, Labels::from_pairs([("a", "b"), ("c", "d")])));
+        let mut bytes = Vec::new();
+        encode_series(&series, &mut bytes);
+        let mut buffer = SeriesBuffer::default();
+        let checked = buffer.check(&bytes).unwrap();
+        for payload in [SeriesPayload::check(&bytes).unwrap(), buffer.payload(&checked, &bytes)] {
+            let mut iter = payload.iter();
+            let mut at = iter.offset();
+            for one in &series {
+                iter.next();
+                let part = bytes.get(at..iter.offset()).unwrap();
+                assert_eq!(check(part), Ok(vec![one.clone()]));
+                at = iter.offset();
+            }
+            assert_eq!(at, bytes.len());
+        }
     }
 
     #[test]
