@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use wal_benches::{SERIES, Workload, open};
 use wal_engine::{Preallocation, Sample, WalOptions};
+use wal_format::frame_samples;
 
 use crate::run::{Answer, BATCH, Run, timed};
 use crate::table::{Goal, Line, Unit, part};
@@ -72,24 +73,37 @@ fn latencies(run: &Run) -> Answer<Vec<Line>> {
     let mut lines = Vec::new();
     for samples in [BATCH, BATCH / 10] {
         let batches = Workload::new(SERIES).batches(run.size.append_batches.min(1000), samples);
-        let mut rounds = [Vec::new(), Vec::new()];
+        let mut rounds = [const { Vec::new() }; 4];
         for _ in 0..run.rounds.min(run.size.latency_rounds) {
             let dir = run.fresh_dir()?;
-            let taken = paced(dir.path(), &batches, run.size.latency_time)?;
-            for (rounds, share) in rounds.iter_mut().zip([0.5, 0.99]) {
-                rounds.push(part(&taken, share));
+            let Taken { appends, encodings } = paced(dir.path(), &batches, run.size.latency_time)?;
+            let parts = [(&appends, 0.5), (&appends, 0.99), (&encodings, 0.5), (&encodings, 0.99)];
+            for (rounds, (taken, share)) in rounds.iter_mut().zip(parts) {
+                rounds.push(part(taken, share));
             }
         }
-        let [half, most] = rounds;
+        let [half, most, bare_half, bare_most] = rounds;
         let what = format!("one append of {samples} samples at 100 MB/s beside syncs");
         lines.push(Line::new(format!("{what}, p50"), Unit::Micros, half));
         lines.push(Line::new(format!("{what}, p99"), Unit::Micros, most).goal(Goal::Limit(LATENCY)));
+        let what = format!("encoding {samples} samples on the same core between these appends");
+        lines.push(Line::new(format!("{what}, p50"), Unit::Micros, bare_half));
+        lines.push(Line::new(format!("{what}, p99"), Unit::Micros, bare_most));
     }
     Ok(lines)
 }
 
-/// The seconds that each append took. One that is late is followed by the next at once.
-fn paced(dir: &Path, batches: &[Vec<Sample>], time: Duration) -> Answer<Vec<f64>> {
+/// Seconds that each of something took.
+#[derive(Default)]
+struct Taken {
+    appends: Vec<f64>,
+    /// The same batches encoded and checksummed into a buffer of the caller's own: what interrupts the core interrupts
+    /// these too.
+    encodings: Vec<f64>,
+}
+
+/// Appends on time. One that is late is followed by the next at once.
+fn paced(dir: &Path, batches: &[Vec<Sample>], time: Duration) -> Answer<Taken> {
     let wal = open(dir, WalOptions::default())?;
     let before = wal.metrics().appended_bytes;
     let (first, rest) = batches.split_first().ok_or("no batch to append")?;
@@ -106,13 +120,16 @@ fn paced(dir: &Path, batches: &[Vec<Sample>], time: Duration) -> Answer<Vec<f64>
         });
         let began = Instant::now();
         let mut due = Duration::ZERO;
-        let mut taken = Vec::new();
+        let mut taken = Taken::default();
+        let mut own = Vec::new();
         let mut append = || -> Answer<()> {
             for batch in rest.iter().cycle() {
                 while began.elapsed() < due {
                     std::hint::spin_loop();
                 }
-                taken.push(timed(|| Ok(wal.log_samples(batch)?))?.0);
+                taken.appends.push(timed(|| Ok(wal.log_samples(batch)?))?.0);
+                own.clear();
+                taken.encodings.push(timed(|| Ok(frame_samples(batch, u32::MAX, &mut own)?))?.0);
                 due += every;
                 if time < due {
                     break;
