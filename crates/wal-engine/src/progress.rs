@@ -1,5 +1,6 @@
 //! How far a replay has come, to be asked from other threads.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,21 +50,30 @@ pub(crate) struct Meter<'a> {
     progress: &'a ReplayProgress,
     /// Bytes of the segments before the one being read.
     before: u64,
+    /// The offset in the segment being read that was told last.
+    told: Cell<u64>,
 }
+
+/// Bytes read before the progress is told again: telling takes longer than reading a short entry.
+const STEP_BYTES: u64 = 64 << 10;
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(progress: &'a ReplayProgress) -> Self {
-        Self { progress, before: 0 }
+        Self { progress, before: 0, told: Cell::new(0) }
     }
 
     /// The current segment is read up to here.
     pub(crate) fn read_to(&self, offset: u64) {
-        self.progress.reach(self.before.saturating_add(offset));
+        if STEP_BYTES <= offset.saturating_sub(self.told.get()) {
+            self.told.set(offset);
+            self.progress.reach(self.before.saturating_add(offset));
+        }
     }
 
     /// The current segment, of so many bytes, is done with.
     pub(crate) fn end_segment(&mut self, bytes: u64) {
         self.before = self.before.saturating_add(bytes);
+        self.told.set(0);
         self.progress.reach(self.before);
     }
 }
@@ -75,13 +85,15 @@ mod tests {
     #[test]
     fn progress_never_falls_and_never_passes_the_total() {
         let progress = ReplayProgress::default();
-        progress.expect(100);
+        progress.expect(100_000);
         let mut meter = Meter::new(&progress);
-        meter.read_to(30);
-        meter.read_to(20);
-        assert_eq!(progress.done_bytes(), 30);
-        meter.end_segment(60);
-        meter.read_to(70);
-        assert_eq!((progress.done_bytes(), progress.total_bytes()), (100, 100));
+        meter.read_to(70_000);
+        meter.read_to(70_001);
+        meter.read_to(20_000);
+        assert_eq!(progress.done_bytes(), 70_000);
+        meter.end_segment(80_000);
+        assert_eq!(progress.done_bytes(), 80_000);
+        meter.read_to(70_000);
+        assert_eq!((progress.done_bytes(), progress.total_bytes()), (100_000, 100_000));
     }
 }

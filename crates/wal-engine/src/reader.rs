@@ -9,7 +9,7 @@ use wal_segment::{Fault, Modes, OsStorage, Position, ReadMethod, SegmentStats, S
 use crate::error::{Error, ErrorKind, Result};
 use crate::mark::MarkStatus;
 use crate::report::Gap;
-use crate::scan::{Event, Finished, Moved, Scan, ScanOptions, SegmentEnd};
+use crate::scan::{Event, Finished, Scan, ScanOptions, SegmentEnd};
 use crate::view::View;
 use crate::wal::require_directory;
 
@@ -189,14 +189,13 @@ impl WalReader {
         if let Some(finished) = self.abandoned.take() {
             return Ok(Some(ReadEvent::SegmentEnd(summary(finished, &mut self.stats, &mut self.valid))));
         }
-        let event = match self.scan.advance()? {
-            None => return Ok(None),
-            Some(Moved::Event(event)) => event,
-            Some(Moved::ToEntry) => {
+        let Some(event) = self.scan.advance()? else { return Ok(None) };
+        match event {
+            Event::Entry => {
                 let Some((at, entry)) = self.scan.entry() else { return Ok(None) };
                 let bytes = entry.payload.len() as u64 + wal_format::layout::ENTRY_OVERHEAD_BYTES as u64;
                 let end = Position { segment: at.segment, offset: at.offset + bytes };
-                return Ok(Some(match entry.decode() {
+                Ok(Some(match entry.decode() {
                     Ok(payload) => {
                         count(&payload, &mut self.stats);
                         ReadEvent::Entry(LogEntry { at, end, checksum: entry.checksum, payload })
@@ -205,11 +204,8 @@ impl WalReader {
                         self.stats.add_malformed();
                         ReadEvent::Malformed { at, error }
                     }
-                }));
+                }))
             }
-        };
-        match event {
-            Event::Entry { .. } => Ok(None),
             Event::Gap(gap, fault) => {
                 self.valid.get_or_insert(gap.from.offset);
                 Ok(Some(ReadEvent::Gap(gap, fault)))
@@ -278,9 +274,12 @@ fn check_boundary(view: &View, from: Position) -> Result<()> {
     };
     let mut scan = Scan::new(view, options)?;
     loop {
-        match scan.next()? {
-            Some(Event::Entry { at, .. }) if at == from => return Ok(()),
-            Some(Event::Entry { at, .. }) if at < from => {}
+        match scan.advance()? {
+            Some(Event::Entry) => match scan.entry().map(|(at, _)| at) {
+                Some(at) if at == from => return Ok(()),
+                Some(at) if at < from => {}
+                _ => return Err(no_such(from, "no entry begins there")),
+            },
             Some(Event::Gap(gap, _)) if gap.from < from => {}
             Some(Event::SegmentEnd(end)) if end.file.number == from.segment && end.end == from.offset => {
                 return Ok(());

@@ -292,9 +292,10 @@ fn read(
             };
             pipeline::run(&mut scan, view, options, found, sink)?;
         }
-        match scan.next()? {
+        match scan.advance()? {
             None => break,
-            Some(Event::Entry { at, entry }) => {
+            Some(Event::Entry) => {
+                let Some((at, entry)) = scan.entry() else { break };
                 reading.trail.push(at.offset + entry_bytes(&entry), entry.checksum);
                 if let Err(error) = decoder.deliver(at, &entry, &mut stats, sink) {
                     refuse_malformed(options, view, at, &error)?;

@@ -41,21 +41,16 @@ pub(crate) struct ScanOptions {
 
 /// What comes next in the log.
 #[derive(Debug)]
-pub(crate) enum Event<'a> {
-    /// An entry with a valid checksum.
-    Entry { at: Position, entry: Entry<'a> },
+pub(crate) enum Event {
+    /// An entry with a valid checksum: [`Scan::entry`] has it. Handed over that way it is not copied from one enum
+    /// to the next, which short entries notice.
+    Entry,
     /// The log cannot be read on. Nothing comes after it.
     Fault(Fault),
     /// Damage was stepped over.
     Gap(Gap, Fault),
     /// A segment is finished.
     SegmentEnd(Finished),
-}
-
-/// What an advance came to.
-pub(crate) enum Moved {
-    ToEntry,
-    Event(Event<'static>),
 }
 
 /// A segment that was read to where it ends.
@@ -189,7 +184,7 @@ impl Scan {
 
     /// Opens the next segment, if none is open, without reading entries. `None` at the end, or when
     /// its header is at fault: `next` tells.
-    pub(crate) fn enter(&mut self) -> Result<Option<Event<'static>>> {
+    pub(crate) fn enter(&mut self) -> Result<Option<Event>> {
         while self.current.is_none() && !self.ended {
             if let Some(event) = self.enter_next()? {
                 return Ok(Some(event));
@@ -199,31 +194,23 @@ impl Scan {
     }
 
     /// The next event; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>> {
-        Ok(match self.advance()? {
-            None => None,
-            Some(Moved::ToEntry) => self.entry().map(|(at, entry)| Event::Entry { at, entry }),
-            Some(Moved::Event(event)) => Some(event),
-        })
-    }
-
-    /// Like `next`, without borrowing the entry: `entry` has it.
-    pub(crate) fn advance(&mut self) -> Result<Option<Moved>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<Event>> {
         if let Some(event) = self.enter()? {
-            return Ok(Some(Moved::Event(event)));
+            return Ok(Some(event));
         }
         let Some(current) = &mut self.current else { return Ok(None) };
         match current.reader.advance() {
             Err(error) => Err(read_error(&*self.storage, &current.file, error)),
-            Ok(Advance::Entry) => Ok(Some(Moved::ToEntry)),
+            Ok(Advance::Entry) => Ok(Some(Event::Entry)),
             Ok(Advance::TooLarge { offset, bytes, .. }) => {
                 Err(too_large(&*self.storage, &current.file, offset, bytes))
             }
-            Ok(Advance::End(tail)) => self.tail(tail).map(|event| Some(Moved::Event(event))),
+            Ok(Advance::End(tail)) => self.tail(tail).map(Some),
         }
     }
 
     /// The entry that `advance` moved to.
+    #[inline]
     pub(crate) fn entry(&self) -> Option<(Position, Entry<'_>)> {
         let current = self.current.as_ref()?;
         let (offset, entry) = current.reader.entry()?;
@@ -231,7 +218,7 @@ impl Scan {
     }
 
     /// What the end of the current segment means.
-    fn tail(&mut self, tail: Tail) -> Result<Event<'static>> {
+    fn tail(&mut self, tail: Tail) -> Result<Event> {
         let Some(current) = &mut self.current else { return Ok(self.stop()) };
         if current.gap_to_end {
             return Ok(self.finish(SegmentEnd::Exact));
@@ -322,7 +309,7 @@ impl Scan {
         }
     }
 
-    fn judge(&mut self, offset: u64, reason: Reason, against: Against) -> Result<Event<'static>> {
+    fn judge(&mut self, offset: u64, reason: Reason, against: Against) -> Result<Event> {
         let is_finished = self.is_finished();
         let Some(current) = &mut self.current else { return Ok(self.stop()) };
         if self.options.live && current.place == Place::Last && against != Against::BelowMark {
@@ -359,7 +346,7 @@ impl Scan {
         Ok(Event::Gap(Gap { from: at, to_offset: resume, reason }, fault))
     }
 
-    fn finish(&mut self, ends: SegmentEnd) -> Event<'static> {
+    fn finish(&mut self, ends: SegmentEnd) -> Event {
         match self.current.take() {
             None => self.stop(),
             Some(current) => {
@@ -372,7 +359,7 @@ impl Scan {
     }
 
     /// Not reached: every caller has a current segment. Ends the pass rather than panic.
-    fn stop(&mut self) -> Event<'static> {
+    fn stop(&mut self) -> Event {
         self.ended = true;
         Event::SegmentEnd(Finished {
             file: SegmentFile { number: 0, name: String::new(), bytes: 0, regular: true },
@@ -407,7 +394,7 @@ impl Scan {
     }
 
     /// Takes up the next segment and looks at its header.
-    fn enter_next(&mut self) -> Result<Option<Event<'static>>> {
+    fn enter_next(&mut self) -> Result<Option<Event>> {
         let index = self.next;
         // Those that were opened at the start are the next ones, without a hole among them.
         let opened = match self.opened.pop_front() {
@@ -447,7 +434,7 @@ impl Scan {
         }
     }
 
-    fn header_fault(&mut self, reason: Reason, place: Place) -> Result<Event<'static>> {
+    fn header_fault(&mut self, reason: Reason, place: Place) -> Result<Event> {
         if let Reason::UnsupportedVersion(_) = reason {
             let Some(current) = &self.current else { return Ok(self.stop()) };
             self.ended = true;

@@ -273,6 +273,7 @@ impl SegmentReader {
     }
 
     /// The entry that the last [`advance`](Self::advance) found, and its offset.
+    #[inline]
     #[must_use]
     pub fn entry(&self) -> Option<(u64, Entry<'_>)> {
         let Last { offset, kind, flag, checksum, payload_bytes } = self.last?;
