@@ -169,8 +169,9 @@ impl WalOptions {
         self
     }
 
-    /// How many threads check and decode during replay, ahead of the one that calls the sink. Default
-    /// the number of cores, at most 4. With 1 everything happens on the calling thread.
+    /// How many threads check and decode during replay. The one that calls the sink is among them whenever it
+    /// would wait for the others. Default the number of cores, at most 4. With 1 everything happens on the calling
+    /// thread.
     #[must_use]
     pub fn replay_threads(mut self, threads: usize) -> Self {
         self.replay_threads = threads.max(1);

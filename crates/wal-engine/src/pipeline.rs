@@ -74,10 +74,20 @@ impl Piece {
 }
 
 /// What the threads share.
-struct Board {
+struct Board<'a> {
+    file: &'a dyn StorageFile,
+    len: u64,
+    limit: u64,
+    wants_samples: bool,
+    /// Pieces that may be in work or ready at once.
+    window: u64,
     state: Mutex<State>,
-    changed: Condvar,
-    /// Serialises reading and framing, so that pieces begin where entries do.
+    /// The sink's next piece is ready, or there is none.
+    ready: Condvar,
+    /// The sink took a piece, or wants no more.
+    room: Condvar,
+    /// Serialises reading and framing, so that pieces begin where entries do. Taken before `state`, and never held
+    /// while waiting.
     cursor: Mutex<Cursor>,
 }
 
@@ -91,10 +101,33 @@ struct State {
     last: Option<u64>,
 }
 
+impl State {
+    fn end_at(&mut self, order: u64) {
+        self.last = Some(self.last.map_or(order, |last| last.min(order)));
+    }
+
+    fn ends_before(&self, order: u64) -> bool {
+        self.last.is_some_and(|last| last <= order)
+    }
+
+    fn front_is_ready(&self) -> bool {
+        matches!(self.ready.front(), Some(Some(_)))
+    }
+}
+
 struct Cursor {
     next: u64,
     order: u64,
     ended: bool,
+}
+
+/// What became of an attempt to work a piece.
+enum Attempt {
+    Done,
+    /// As many pieces as may be are in work or ready.
+    NoRoom,
+    /// There is no further piece.
+    Ended,
 }
 
 /// Replays the scan's current segment as far as it is clean.
@@ -112,22 +145,26 @@ pub(crate) fn run(
         return Ok(());
     }
     let threads = options.replay_threads;
-    let window = WINDOW_PER_THREAD * threads as u64;
     let board = Board {
+        file,
+        len,
+        limit: options.read_entry_bytes_max,
+        wants_samples: sink.wants_samples(),
+        window: WINDOW_PER_THREAD * threads as u64,
         state: Mutex::new(State { ready: VecDeque::new(), taken: 0, free: Vec::new(), last: None }),
-        changed: Condvar::new(),
+        ready: Condvar::new(),
+        room: Condvar::new(),
         cursor: Mutex::new(Cursor { next: at.offset, order: 0, ended: false }),
     };
-    let limit = options.read_entry_bytes_max;
-    let wants_samples = sink.wants_samples();
     let end = std::thread::scope(|scope| {
         // Ends the threads also when the sink panics.
         let _stop = StopOnDrop(&board);
-        for _ in 0..threads {
+        // The sink's own thread is one of them.
+        for _ in 1..threads {
             let board = &board;
             let spawned = std::thread::Builder::new()
                 .name("wal-replay".to_owned())
-                .spawn_scoped(scope, move || work(board, file, len, limit, window, wants_samples));
+                .spawn_scoped(scope, move || board.work());
             if spawned.is_err() {
                 break;
             }
@@ -138,20 +175,20 @@ pub(crate) fn run(
     Ok(())
 }
 
-struct StopOnDrop<'a>(&'a Board);
+struct StopOnDrop<'a>(&'a Board<'a>);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         let taken = state.taken;
-        state.last = Some(state.last.map_or(taken, |last| last.min(taken)));
-        self.0.changed.notify_all();
+        state.end_at(taken);
+        self.0.room.notify_all();
     }
 }
 
 /// Hands pieces to the sink in order; returns up to where.
 fn deliver(
-    board: &Board,
+    board: &Board<'_>,
     segment: u64,
     view: &View,
     options: &WalOptions,
@@ -160,7 +197,7 @@ fn deliver(
 ) -> Result<Option<u64>> {
     let mut end = None;
     loop {
-        let Some(mut piece) = next_piece(board) else { return Ok(end) };
+        let Some(mut piece) = board.next_piece() else { return Ok(end) };
         for event in piece.events.drain(..) {
             let at = Position { segment, offset: event.offset };
             match event.what {
@@ -188,71 +225,92 @@ fn deliver(
         let mut state = board.state.lock();
         state.free.push(piece);
         if stop {
-            state.last = Some(state.taken);
+            let taken = state.taken;
+            state.end_at(taken);
         }
-        board.changed.notify_all();
     }
 }
 
-fn next_piece(board: &Board) -> Option<Piece> {
-    let mut state = board.state.lock();
-    loop {
-        if state.last.is_some_and(|last| last <= state.taken) {
-            return None;
+impl Board<'_> {
+    /// The sink's next piece. While it is not ready its thread works one itself, rather than sleep beside threads
+    /// that have the same core to share.
+    fn next_piece(&self) -> Option<Piece> {
+        let mut idle = false;
+        loop {
+            let mut state = self.state.lock();
+            if state.ends_before(state.taken) {
+                return None;
+            }
+            if state.front_is_ready() {
+                let piece = state.ready.pop_front().flatten();
+                state.taken += 1;
+                drop(state);
+                self.room.notify_one();
+                return piece;
+            }
+            if idle {
+                self.ready.wait(&mut state);
+            }
+            drop(state);
+            idle = !matches!(self.attempt(), Attempt::Done);
         }
-        if let Some(Some(_)) = state.ready.front() {
-            let piece = state.ready.pop_front().flatten();
-            state.taken += 1;
-            board.changed.notify_all();
-            return piece;
-        }
-        board.changed.wait(&mut state);
     }
-}
 
-/// Takes piece after piece, until the segment or the wish for it ends.
-fn work(board: &Board, file: &dyn StorageFile, len: u64, limit: u64, window: u64, wants_samples: bool) {
-    loop {
+    /// Works piece after piece, until the segment or the wish for it ends.
+    fn work(&self) {
+        loop {
+            match self.attempt() {
+                Attempt::Done => {}
+                Attempt::Ended => return,
+                Attempt::NoRoom => {
+                    let mut state = self.state.lock();
+                    let in_flight = state.ready.len() as u64;
+                    if self.window <= in_flight && state.last.is_none() {
+                        self.room.wait(&mut state);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads, checks and decodes the next piece, if there is one and room for it.
+    fn attempt(&self) -> Attempt {
+        let mut cursor = self.cursor.lock();
+        let order = cursor.order;
         let mut piece = {
-            let mut state = board.state.lock();
+            let mut state = self.state.lock();
+            if cursor.ended {
+                state.end_at(order);
+                self.ready.notify_one();
+            }
+            if state.ends_before(order) {
+                return Attempt::Ended;
+            }
+            if state.taken + self.window <= order {
+                return Attempt::NoRoom;
+            }
+            // A place for it: so many pieces are in work or ready.
+            state.ready.push_back(None);
             state.free.pop().unwrap_or_default()
         };
         piece.clear();
-        let mut cursor = board.cursor.lock();
-        let order = cursor.order;
-        {
-            let mut state = board.state.lock();
-            while state.taken + window <= order && state.last.is_none() {
-                board.changed.wait(&mut state);
-            }
-            if state.last.is_some_and(|last| last <= order) {
-                return;
-            }
-        }
-        if cursor.ended {
-            let mut state = board.state.lock();
-            state.last = Some(state.last.map_or(order, |last| last.min(order)));
-            board.changed.notify_all();
-            return;
-        }
         let base = cursor.next;
-        cursor.ended = !read_piece(&mut piece, file, base, len, limit);
+        cursor.ended = !read_piece(&mut piece, self.file, base, self.len, self.limit);
         cursor.next = base + piece.bytes.len() as u64;
         cursor.order += 1;
         drop(cursor);
 
-        decode(&mut piece, base, wants_samples);
-        let mut state = board.state.lock();
-        let Some(index) = order.checked_sub(state.taken).and_then(|n| usize::try_from(n).ok()) else {
-            return;
-        };
-        while state.ready.len() <= index {
-            state.ready.push_back(None);
-        }
-        if let Some(place) = state.ready.get_mut(index) {
+        decode(&mut piece, base, self.wants_samples);
+        let mut state = self.state.lock();
+        let index = order.checked_sub(state.taken).and_then(|n| usize::try_from(n).ok());
+        if let Some(place) = index.and_then(|index| state.ready.get_mut(index)) {
             *place = Some(piece);
         }
-        board.changed.notify_all();
+        drop(state);
+        if index == Some(0) {
+            self.ready.notify_one();
+        }
+        Attempt::Done
     }
 }
 

@@ -298,3 +298,39 @@ fn a_panic_in_the_sink_leaves_the_log_as_it_was_and_unlocked() {
     assert_eq!(memory.values(), values(0..100));
     wal.close().unwrap();
 }
+
+/// A log of one segment, large enough that threads read it ahead of the sink.
+fn written_large(dir: &std::path::Path) {
+    let (wal, ..) = open(dir, WalOptions::default());
+    for first in (0..400_000).step_by(1000) {
+        wal.log_series(&[series(u64::from(first))]).unwrap();
+        wal.log_samples(&(first..first + 1000).map(sample).collect::<Vec<_>>()).unwrap();
+    }
+    wal.close().unwrap();
+}
+
+#[test]
+fn any_number_of_threads_replays_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    written_large(dir.path());
+    let one = open(dir.path(), WalOptions::default().replay_threads(1)).1;
+    for threads in (2..9).cycle().take(28) {
+        assert!(
+            open(dir.path(), WalOptions::default().replay_threads(threads)).1 == one,
+            "{threads} threads"
+        );
+    }
+}
+
+#[test]
+fn a_panic_in_the_sink_ends_the_threads_that_read_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    written_large(dir.path());
+    for (threads, at) in [(2, 0), (2, 399), (3, 0), (3, 200), (8, 1)] {
+        let mut sink = Panics(at, AtomicBool::new(false));
+        let recovery = Wal::open(dir.path(), WalOptions::default().replay_threads(threads)).unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| recovery.replay(&mut sink))).is_err());
+        assert!(sink.1.into_inner());
+    }
+    assert_eq!(open(dir.path(), WalOptions::default()).1.values().len(), 400_000);
+}
