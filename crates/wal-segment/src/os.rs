@@ -134,20 +134,9 @@ impl Storage for OsStorage {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::Write)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(self.dir.join(name))
-            .map_err(|error| match error.raw_os_error() {
-                // A link, a folder opened for writing, a socket.
-                Some(libc::ELOOP | libc::EISDIR | libc::ENXIO) => not_a_file(),
-                _ => error,
-            })?;
-        if !file.metadata()?.is_file() {
-            return Err(not_a_file());
-        }
-        Ok(Box::new(OsFile(file)))
+        let write = access == Access::Write;
+        open_regular(OpenOptions::new().read(true).write(write), &self.dir.join(name))
+            .map(|file| Box::new(OsFile(file)) as _)
     }
 
     fn create_new(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -196,19 +185,10 @@ impl Storage for OsStorage {
     }
 
     fn lock(&self) -> io::Result<LockAttempt> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(self.modes.file)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(self.dir.join(LOCK_FILE))
-            .map_err(told_of_link)?;
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(false).mode(self.modes.file);
+        let mut file = open_regular(&mut how, &self.dir.join(LOCK_FILE))?;
         let found = file.metadata()?;
-        if !found.is_file() {
-            return Err(not_a_file());
-        }
         let whole = whole_file_lock();
         loop {
             match fcntl::fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole)) {
@@ -229,14 +209,10 @@ impl Storage for OsStorage {
     }
 
     fn is_locked(&self) -> io::Result<bool> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(self.dir.join(LOCK_FILE));
-        let file = match file {
+        let file = match open_regular(OpenOptions::new().read(true), &self.dir.join(LOCK_FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(told_of_link(error)),
+            Err(error) => return Err(error),
         };
         let mut asked = whole_file_lock();
         fcntl::fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut asked))?;
@@ -323,12 +299,22 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// A link that was not followed, or a socket, is no file; the system's own words do not say so.
-fn told_of_link(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::ELOOP | libc::ENXIO) => not_a_file(),
-        _ => error,
+/// Opens what is a regular file, or is not there yet. Anything else is refused, if it can be without having been
+/// opened: that alone can do something to a device, or to who waits at a pipe.
+fn open_regular(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => return Err(not_a_file()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    // It may have been put there since: a link is not followed, nothing is waited for, and it is looked at again.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = how.custom_flags(flags.bits()).open(path).map_err(|error| match error.raw_os_error() {
+        // A link, a folder opened for writing, a socket: the system's own words do not say so.
+        Some(libc::ELOOP | libc::EISDIR | libc::ENXIO) => not_a_file(),
+        _ => error,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
 }
 
 fn not_a_folder() -> io::Error {
