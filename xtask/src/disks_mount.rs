@@ -136,6 +136,8 @@ pub(crate) struct Disk {
     /// Where it is mounted.
     pub(crate) at: PathBuf,
     image: PathBuf,
+    /// It could be mounted only after a check of the file system, as its owner would make one.
+    pub(crate) is_mended: bool,
 }
 
 impl Disk {
@@ -148,16 +150,32 @@ impl Disk {
         sized.map_err(|e| format!("{}: {e}", image.display()))?;
         let (program, args) = kind.mkfs().split_first().ok_or("no mkfs")?;
         quiet(Command::new(program).args(args).args(more).arg(&image))?;
-        let disk = Self { kind, at, image };
+        let disk = Self { kind, at, image, is_mended: false };
         disk.mount("rw")?;
         Ok(disk)
     }
 
     /// Mounts an image that is there already.
+    ///
+    /// The superblock of ext4 fills two sectors and is written in place: torn between them its checksum is wrong, and
+    /// the kernel asks for `e2fsck`, which takes another copy and replays the journal. What it leaves is the log's to read.
     pub(crate) fn open(kind: Kind, image: PathBuf, at: PathBuf) -> Result<Self, String> {
-        let disk = Self { kind, at, image };
+        let mut disk = Self { kind, at, image, is_mended: false };
         // Of one file system there are many images; xfs mounts no two of them unless told to.
-        disk.mount(if kind == Kind::Xfs { "nouuid" } else { "rw" }).map(|()| disk)
+        let mounted = disk.mount(if kind == Kind::Xfs { "nouuid" } else { "rw" });
+        if let (Kind::Ext4, Err(why)) = (kind, &mounted) {
+            let check = cmd::answer(Command::new("e2fsck").arg("-fy").arg(&disk.image))?;
+            // 1: it was not in order, and is now.
+            if check.code != 1 {
+                return Err(format!(
+                    "{why}\n  e2fsck exits with {}: {}{}",
+                    check.code, check.stdout, check.stderr
+                ));
+            }
+            disk.is_mended = true;
+            return disk.mount("rw").map(|()| disk);
+        }
+        mounted.map(|()| disk)
     }
 
     /// Mounts it, on a loop device that goes with the mount.

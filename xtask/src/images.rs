@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -25,6 +26,8 @@ const CRASHES: [&str; 6] = ["none", "mixed", "cut", "but-one", "only-one", "all"
 /// Images of a writer that acknowledges what it has not synced.
 const IMAGES_OF_LIES: u64 = 12;
 const BATCHES: u64 = 24;
+/// Where ext4 has its superblock, of two sectors.
+const SUPERBLOCK_AT: u64 = 1024;
 const SILENT: &str = "cut in silence";
 
 /// What was asked for on the command line, and where things are.
@@ -41,6 +44,8 @@ struct Counts {
     images: u64,
     /// Of a first commit cut short, which leaves no mark: nothing was acknowledged.
     damaged: u64,
+    /// Mounted only after a check of the file system.
+    mended: u64,
     /// With the file system or the log saying so, or without its directory.
     lost: u64,
     /// What was acknowledged is not there, and the log calls itself clean or torn.
@@ -53,11 +58,12 @@ struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { images, damaged, lost, silent, invented, reordered, panicked, other } = self;
+        let Self { images, damaged, mended, lost, silent, invented, reordered, panicked, other } = self;
         write!(
             f,
             "{images} images: {lost} lost, {silent} cut in silence, {invented} invented, {reordered} reordered, \
-             {panicked} panicked, {other} wrong otherwise; {damaged} of a first commit, called damaged"
+             {panicked} panicked, {other} wrong otherwise; {damaged} of a first commit, called damaged; {mended} \
+             mounted only after e2fsck"
         )
     }
 }
@@ -125,6 +131,7 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
         problems.extend(on(&run, kind, count).map_err(named).err());
     }
     if only.is_none_or(|only| only == Kind::Ext4) {
+        problems.extend(a_torn_superblock_is_mended(&run).err());
         problems.extend(lies_are_noticed(&run).err());
     }
     if problems.is_empty() { disks_mount::tidy_up(&scratch, &memory) } else { Err(problems.join("\n")) }
@@ -152,7 +159,10 @@ fn on(run: &Run, kind: Kind, images: u64) -> Outcome {
             let mut counts = counts.lock().map_err(|e| e.to_string())?;
             counts.images += 1;
             match judged {
-                Ok(damaged) => counts.damaged += u64::from(damaged),
+                Ok(Judged { is_damaged, is_mended }) => {
+                    counts.damaged += u64::from(is_damaged);
+                    counts.mended += u64::from(is_mended);
+                }
                 Err(why) => {
                     counts.add(&why);
                     return Err(format!("seed {seed}, image {index}: {why}"));
@@ -215,8 +225,17 @@ pub(crate) struct Draw {
     pub(crate) kind: Kind,
 }
 
-/// Draws one image and judges it; whether it was one of a first commit, called damaged.
-fn one(run: &Run, recorded: &Mutex<Recorded>, worker: usize, draw: &Draw) -> Result<bool, String> {
+/// An image with nothing wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judged {
+    /// Of a first commit cut short, and called damaged.
+    is_damaged: bool,
+    /// Mounted only after a check of the file system.
+    is_mended: bool,
+}
+
+/// Draws one image and judges it.
+fn one(run: &Run, recorded: &Mutex<Recorded>, worker: usize, draw: &Draw) -> Result<Judged, String> {
     let mut random = Random::new(draw.seed, draw.index + 1);
     let crash = CRASHES[usize::try_from(draw.index % 6).unwrap_or(0)];
     let (point, known) = {
@@ -253,26 +272,44 @@ pub(crate) fn image_file(run: &Run, worker: usize) -> PathBuf {
 }
 
 /// Mounts an image, reads the log, goes on with it and reads it again.
-pub(crate) fn judge(run: &Run, worker: usize, kind: Kind, known: Oracle) -> Result<bool, String> {
+pub(crate) fn judge(run: &Run, worker: usize, kind: Kind, known: Oracle) -> Result<Judged, String> {
     let at = run.plan.scratch.join(format!("crash-{worker}"));
     fs::create_dir_all(&at).map_err(|e| format!("{}: {e}", at.display()))?;
     let disk = Disk::open(kind, image_file(run, worker), at)?;
+    let right = Judged { is_damaged: false, is_mended: disk.is_mended };
     let mut log = Log::at(&run.plan, disk.at.join("log"));
     log.oracle = known;
     if !log.dir.exists() {
-        return log.check().map(|()| false);
+        return log.check().map(|()| right);
     }
     let verify = log.tool(&["verify", "--json"])?;
     if verify.stderr.contains("panicked") {
         return Err(verify.stderr);
     }
     if verify.stdout.contains("\"verdict\":\"damaged\"") && log.oracle.acked == 0 {
-        return Ok(true);
+        return Ok(Judged { is_damaged: true, ..right });
     }
     let silent = |why: String| if why.contains("missing:") { format!("{SILENT}: {why}") } else { why };
     log.check().map_err(silent)?;
     log.grow(5, &[]).map_err(|why| format!("reopened: {why}"))?;
-    Ok(false)
+    Ok(right)
+}
+
+/// What the draws do now and then, on purpose: the second sector of ext4's superblock is not that of the first.
+fn a_torn_superblock_is_mended(run: &Run) -> Outcome {
+    let mut recorded = Recorded::make(&run.recorder, &run.plan.scratch, Kind::Ext4)?;
+    let dir = recorded.at.join("log");
+    let writer = crash::tool(&run.plan, &import("4096"), &dir);
+    recorded.feed(writer, &mut Oracle::default(), BATCHES, |_, _| Ok(()))?;
+    let (point, known) = recorded.known.last().cloned().ok_or("nothing is known")?;
+    let image = image_file(run, 0);
+    recorded.ask(&format!("image {} {point} none 0", image.display()))?;
+    recorded.unmount()?;
+    let file = fs::OpenOptions::new().write(true).open(&image);
+    let torn = file.and_then(|file| file.write_all_at(&[0xff; 512], SUPERBLOCK_AT + 512));
+    torn.map_err(|e| format!("{}: {e}", image.display()))?;
+    let judged = judge(run, 0, Kind::Ext4, known).map_err(|why| format!("with a torn superblock: {why}"))?;
+    if judged.is_mended { Ok(()) } else { Err("a torn superblock was not noticed".to_owned()) }
 }
 
 /// A writer whose syncs do nothing must be found out, else these images prove nothing.
