@@ -19,6 +19,7 @@ mod metrics;
 #[cfg(all(test, any(wal_loom, wal_shuttle)))]
 mod models;
 mod options;
+mod piece;
 mod pipeline;
 mod plan;
 mod progress;

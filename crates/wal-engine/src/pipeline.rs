@@ -5,73 +5,20 @@
 //! the scan, which knows about verdicts, goes on from there.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
-use wal_format::{
-    CheckedSeries, DecodeError, EntryKind, SampleBuffer, SamplesPayload, SeriesBuffer, Step, decode_deletes,
-    frame_bytes, layout, next_entry,
-};
-use wal_segment::storage::read_up_to;
-use wal_segment::{Position, SegmentStats, StorageFile};
-use wal_types::StoneRow;
+use wal_segment::{Position, StorageFile};
 
 use crate::error::Result;
-use crate::mark::Trail;
 use crate::options::WalOptions;
+use crate::piece::{PIECE_BYTES, Piece, What};
 use crate::recovery::{Found, refuse_malformed};
 use crate::replay::ReplaySink;
 use crate::scan::Scan;
 use crate::view::View;
 
-/// Bytes of a segment that one thread takes at a time. Larger entries make a larger piece.
-const PIECE_BYTES: u64 = 512 << 10;
 /// Pieces in flight for each thread: one in work, one waiting for the sink.
 const WINDOW_PER_THREAD: u64 = 2;
-
-/// A piece of a segment, checked and decoded.
-#[derive(Default)]
-struct Piece {
-    bytes: Vec<u8>,
-    events: Vec<Decoded>,
-    series: SeriesBuffer,
-    samples: SampleBuffer,
-    rows: Vec<StoneRow>,
-    stats: SegmentStats,
-    trail: Trail,
-    /// The segment was read up to here.
-    end: u64,
-    /// Something here is for the scan to judge.
-    stop: bool,
-}
-
-struct Decoded {
-    offset: u64,
-    what: What,
-}
-
-enum What {
-    /// Where the payload lies in the piece.
-    Series(Range<usize>, CheckedSeries),
-    Samples(Range<usize>),
-    /// Counted, and not wanted.
-    NoSamples,
-    Rows(Range<usize>),
-    Malformed(DecodeError),
-}
-
-impl Piece {
-    fn clear(&mut self) {
-        self.events.clear();
-        self.series.clear();
-        self.samples.clear();
-        self.rows.clear();
-        self.stats = SegmentStats::default();
-        self.trail.clear();
-        self.end = 0;
-        self.stop = false;
-    }
-}
 
 /// What the threads share.
 struct Board<'a> {
@@ -295,12 +242,12 @@ impl Board<'_> {
         };
         piece.clear();
         let base = cursor.next;
-        cursor.ended = !read_piece(&mut piece, self.file, base, self.len, self.limit);
+        cursor.ended = !piece.read(self.file, base, self.len, self.limit);
         cursor.next = base + piece.bytes.len() as u64;
         cursor.order += 1;
         drop(cursor);
 
-        decode(&mut piece, base, self.wants_samples);
+        piece.decode(base, self.wants_samples);
         let mut state = self.state.lock();
         let index = order.checked_sub(state.taken).and_then(|n| usize::try_from(n).ok());
         if let Some(place) = index.and_then(|index| state.ready.get_mut(index)) {
@@ -312,101 +259,4 @@ impl Board<'_> {
         }
         Attempt::Done
     }
-}
-
-/// Fills the piece with whole entries, as their headers claim. Returns whether there is more behind
-/// them for this way of reading.
-fn read_piece(piece: &mut Piece, file: &dyn StorageFile, base: u64, len: u64, limit: u64) -> bool {
-    let left = len.saturating_sub(base);
-    let mut wanted = PIECE_BYTES.min(left);
-    let mut have = 0;
-    while let Ok(size) = usize::try_from(wanted) {
-        if piece.bytes.len() < size {
-            piece.bytes.resize(size, 0);
-        }
-        let room = piece.bytes.get_mut(have..size).unwrap_or_default();
-        // An error is for the scan to report: it comes to the same place.
-        let Ok(read) = read_up_to(file, room, base + have as u64, len) else { break };
-        have += read;
-        let whole = whole_entries(piece.bytes.get(..have).unwrap_or_default());
-        match whole {
-            Whole::Upto(0, Some(frame))
-                if frame <= limit && frame <= left && wanted < frame && have == size =>
-            {
-                wanted = frame;
-            }
-            Whole::Upto(end, more) => {
-                piece.bytes.truncate(end);
-                return end != 0 && more.is_some_and(|frame| end as u64 + frame <= left);
-            }
-        }
-    }
-    piece.bytes.clear();
-    false
-}
-
-enum Whole {
-    /// Whole entries end here; and how large the next one claims to be, if that can be known or is
-    /// simply cut off.
-    Upto(usize, Option<u64>),
-}
-
-fn whole_entries(bytes: &[u8]) -> Whole {
-    let mut end = 0;
-    loop {
-        let rest = bytes.get(end..).unwrap_or_default();
-        match frame_bytes(rest) {
-            Some((_, frame)) if frame <= rest.len() as u64 => {
-                end += usize::try_from(frame).unwrap_or(rest.len());
-            }
-            Some((_, frame)) => return Whole::Upto(end, Some(frame)),
-            // Too few bytes for a header, or no entry: the next read, or the scan, will tell.
-            None if rest.len() < layout::FRAME_HEADER_BYTES => {
-                return Whole::Upto(end, Some(layout::ENTRY_OVERHEAD_BYTES as u64));
-            }
-            None => return Whole::Upto(end, None),
-        }
-    }
-}
-
-fn decode(piece: &mut Piece, base: u64, wants_samples: bool) {
-    let mut at = 0;
-    let bytes = std::mem::take(&mut piece.bytes);
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let Step::Entry(entry) = next_entry(rest, 0) else { break };
-        let frame = entry.frame_bytes();
-        let payload_at = at + layout::FRAME_HEADER_BYTES;
-        let what = match entry.kind {
-            EntryKind::Series => piece.series.check(entry.payload).map(|checked| {
-                piece.stats.add_series_entry(checked.items, checked.min_series_ref);
-                What::Series(payload_at..payload_at + entry.payload.len(), checked)
-            }),
-            EntryKind::Samples if !wants_samples => SamplesPayload::check(entry.payload).map(|checked| {
-                piece.stats.add_sample_entry(checked.len(), checked.times_ms());
-                What::NoSamples
-            }),
-            EntryKind::Samples => piece.samples.decode(entry.payload).map(|decoded| {
-                piece.stats.add_sample_entry(decoded.range.len(), decoded.times_ms);
-                What::Samples(decoded.range)
-            }),
-            EntryKind::Deletes => {
-                let from = piece.rows.len();
-                decode_deletes(entry.payload, &mut piece.rows).map(|()| {
-                    piece.stats.add_deletes(piece.rows.get(from..).unwrap_or_default().iter().copied());
-                    What::Rows(from..piece.rows.len())
-                })
-            }
-        };
-        let what = what.unwrap_or_else(|error| {
-            piece.stats.add_malformed();
-            What::Malformed(error)
-        });
-        piece.events.push(Decoded { offset: base + at as u64, what });
-        at += frame;
-        piece.trail.push(base + at as u64, entry.checksum);
-    }
-    piece.stop = at < bytes.len();
-    piece.end = base + at as u64;
-    piece.bytes = bytes;
 }
