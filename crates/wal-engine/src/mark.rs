@@ -75,6 +75,9 @@ pub enum MarkStatus {
     Fits(Position),
     /// It names no entry yet, so it proves nothing.
     ProvesNothing(Position),
+    /// Its segment is there and was not read, because reading ended before it or began behind it: whether it belongs
+    /// to this log was not looked at.
+    NotReached(Position),
     /// It belongs to other bytes than these (a restored or edited log); it is not used.
     DoesNotFit(Position),
 }
@@ -86,6 +89,7 @@ impl fmt::Display for MarkStatus {
             Self::Unreadable => f.write_str("unreadable"),
             Self::Fits(at) => write!(f, "durable up to {at}"),
             Self::ProvesNothing(at) => write!(f, "at {at}, proves nothing"),
+            Self::NotReached(at) => write!(f, "at {at}, in a segment that was not read"),
             Self::DoesNotFit(at) => write!(f, "at {at}, does not belong to these segments"),
         }
     }

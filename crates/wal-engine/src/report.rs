@@ -96,8 +96,8 @@ impl fmt::Display for RecoveryReport {
         }
         writeln!(
             f,
-            "read: {} entries in {} segments ({} series, {} samples, {} deletes)",
-            stats.entries, self.segments, stats.series, stats.samples, stats.deletes
+            "read: segments {}, entries {}, series {}, samples {}, deletes {}",
+            self.segments, stats.entries, stats.series, stats.samples, stats.deletes
         )?;
         if self.malformed_count != 0 {
             writeln!(f, "malformed entries, skipped: {}", self.malformed_count)?;

@@ -411,11 +411,10 @@ impl Scan {
         let mut mark_fits = false;
         if let Some(mark) = &self.mark
             && mark.position.segment == file.number
-            && header.is_none()
-            && mark.fits(&*opened.file, opened.len).map_err(failed)?
+            && let MarkStatus::NotReached(at) = self.mark_status
         {
-            mark_fits = true;
-            self.mark_status = MarkStatus::Fits(mark.position);
+            mark_fits = header.is_none() && mark.fits(&*opened.file, opened.len).map_err(failed)?;
+            self.mark_status = if mark_fits { MarkStatus::Fits(at) } else { MarkStatus::DoesNotFit(at) };
         }
         let place = if self.next == self.segments.len() { Place::Last } else { Place::Earlier };
         let Opened { file: handle, len, .. } = opened;

@@ -37,7 +37,7 @@ impl View {
     /// Reads the directory. The mark is loaded before the names are listed: it may then be older than
     /// the segments, which is harmless, and never newer.
     pub(crate) fn read(storage: Arc<dyn Storage>) -> Result<Self> {
-        let (mark, mark_status) =
+        let (mark, mut mark_status) =
             mark::load(&*storage).map_err(|error| Error::file("read", storage.path(MARK_FILE), error))?;
         let mut intent = load_intent(&*storage)?;
         let mut listing = list(&*storage)?;
@@ -52,6 +52,11 @@ impl View {
             listing = list(&*storage)?;
         }
         let listing = intent::apply_to_listing(listing, &intent);
+        if let MarkStatus::DoesNotFit(at) = mark_status
+            && listing.segments.iter().any(|segment| segment.number == at.segment)
+        {
+            mark_status = MarkStatus::NotReached(at);
+        }
         Ok(Self {
             storage,
             segments: listing.segments,

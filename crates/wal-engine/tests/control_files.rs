@@ -262,6 +262,7 @@ fn what_the_mark_says_is_told_in_words() {
         (MarkStatus::Unreadable, "unreadable"),
         (MarkStatus::Fits(at(9)), "durable up to 3:9"),
         (MarkStatus::ProvesNothing(at(9)), "at 3:9, proves nothing"),
+        (MarkStatus::NotReached(at(9)), "at 3:9, in a segment that was not read"),
         (MarkStatus::DoesNotFit(at(9)), "at 3:9, does not belong to these segments"),
     ];
     for (status, text) in said {

@@ -174,6 +174,19 @@ fn below_a_fitting_mark_nothing_is_cut_in_silence() {
 }
 
 #[test]
+fn a_mark_behind_damage_is_not_called_another_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 0..100, small());
+    let marked = inspect(dir.path(), RecoveryMode::PointInTime).unwrap().end;
+    flip(&dir.path().join("000001"), 60);
+    let plan = inspect(dir.path(), RecoveryMode::PointInTime).unwrap();
+    assert_eq!((plan.verdict, plan.mark), (Verdict::Damaged, MarkStatus::NotReached(marked)));
+    // Read past the damage, it is there to be looked at.
+    let skipping = inspect(dir.path(), RecoveryMode::SkipDamaged).unwrap();
+    assert_eq!((skipping.verdict, skipping.mark), (Verdict::Damaged, MarkStatus::Fits(marked)));
+}
+
+#[test]
 fn a_mark_of_another_log_is_reported_and_not_used() {
     let dir = tempfile::tempdir().unwrap();
     foreign(dir.path());

@@ -252,6 +252,7 @@ impl Report {
         }
         match self.missing.len() {
             0 => writeln!(out, "nothing is missing")?,
+            1 => writeln!(out, "missing: 1 place, named on standard error")?,
             places => writeln!(out, "missing: {places} places, named on standard error")?,
         }
         if taken.nameless != 0 {
