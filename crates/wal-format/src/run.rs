@@ -190,6 +190,34 @@ mod tests {
         assert_eq!((shape(3, 2), judged(3, 2)), (0x8000_8080, 0x80_8080_8080));
     }
 
+    /// An integer of so many bytes.
+    fn integer(bytes: usize) -> impl Iterator<Item = u8> {
+        std::iter::repeat_n(0x85, bytes - 1).chain([3])
+    }
+
+    #[test]
+    fn runs_of_every_shape_are_taken_in_blocks() {
+        for (reference, time) in (1..=3).flat_map(|reference| (0..=3).map(move |time| (reference, time))) {
+            let one: Vec<u8> = match time {
+                0 => integer(reference).chain([0; 9]).collect(),
+                _ => integer(reference).chain(integer(time)).chain([0; 8]).collect(),
+            };
+            let blocks = 2 * RUN_SAMPLES;
+            let payload = one.repeat(blocks + 3);
+            let (mut times, mut samples) = (Times::new(), Vec::new());
+            let end = take_run(&payload, 0, Base::default(), &mut times, &mut samples);
+            assert_eq!((end, samples.len()), (blocks * one.len(), blocks), "{reference} and {time} bytes");
+            // Four bytes are read one by one.
+            let longer: Vec<u8> = integer(4).chain([0; 9]).collect();
+            assert_eq!(take_run(&longer.repeat(9), 0, Base::default(), &mut times, &mut samples), 0);
+            // As many bytes as one block takes at least, but not this one.
+            let few = payload.get(..RUN_SAMPLES * one.len() - 1).unwrap();
+            assert_eq!(take_run(few, 0, Base::default(), &mut times, &mut samples), 0);
+            let block = payload.get(..RUN_SAMPLES * one.len()).unwrap();
+            assert_eq!(take_run(block, 0, Base::default(), &mut times, &mut samples), block.len());
+        }
+    }
+
     #[test]
     fn no_time_was_seen_in_nothing() {
         let mut times = Times::new();
