@@ -211,6 +211,8 @@ mod tests {
             for bytes in [&payload[..], &payload[..cut.index(payload.len())], &other] {
                 prop_assert_eq!(Extent::find(bytes, front), Extent::find_any(bytes, front));
             }
+            let is_short = labels.iter().all(|(name, _)| name.len() < 0x80);
+            prop_assert_eq!(Extent::find_short(&payload, front).is_some(), is_short);
             let found = Extent::find(&payload, front).unwrap();
             let view = found.view(&payload);
             prop_assert_eq!((found.end, view.series_ref, view.labels.len()), (payload.len(), SeriesRef(77), labels.len()));

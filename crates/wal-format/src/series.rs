@@ -315,12 +315,14 @@ mod tests {
         let past = wide(EXTENTS_MAX) + 9;
         let many: Vec<u8> = (0..past).flat_map(|n| [&n.to_be_bytes()[..], &[0]].concat()).collect();
         let checked = buffer.check(&many).unwrap();
-        assert_eq!(buffer.extents.len(), EXTENTS_MAX);
+        assert_eq!((buffer.extents.len(), &checked.known), (EXTENTS_MAX, &(0..EXTENTS_MAX)));
+        assert_eq!(EXTENTS_MAX * size_of::<Extent>(), 1 << 20);
         assert!(buffer.payload(&checked, &many).iter().map(|view| view.series_ref.0).eq(0..past));
         let last = buffer.check(one).unwrap();
         assert_eq!(buffer.payload(&last, one).iter().next().unwrap().series_ref, SeriesRef(5));
         assert_eq!(buffer.payload(&checked, &[]).iter().map(|view| view.labels.len()).sum::<usize>(), 0);
         buffer.clear();
+        assert!(buffer.extents.is_empty());
         assert_eq!(buffer.payload(&checked, &many).iter().count(), EXTENTS_MAX + 9);
     }
 
