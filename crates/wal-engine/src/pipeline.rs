@@ -82,6 +82,7 @@ pub(crate) fn run(
     scan: &mut Scan,
     view: &View,
     options: &WalOptions,
+    wants_samples: bool,
     found: Found<'_>,
     sink: &mut impl ReplaySink,
 ) -> Result<()> {
@@ -96,7 +97,7 @@ pub(crate) fn run(
         file,
         len,
         limit: options.read_entry_bytes_max,
-        wants_samples: sink.wants_samples(),
+        wants_samples,
         window: WINDOW_PER_THREAD * threads as u64,
         state: Mutex::new(State { ready: VecDeque::new(), taken: 0, free: Vec::new(), last: None }),
         ready: Condvar::new(),

@@ -192,7 +192,7 @@ impl WalReader {
         let Some(event) = self.scan.advance()? else { return Ok(None) };
         match event {
             Event::Entry => {
-                let Some((at, entry)) = self.scan.entry() else { return Ok(None) };
+                let (at, entry) = self.scan.entry()?;
                 let bytes = entry.payload.len() as u64 + wal_format::layout::ENTRY_OVERHEAD_BYTES as u64;
                 let end = Position { segment: at.segment, offset: at.offset + bytes };
                 Ok(Some(match entry.decode() {
@@ -275,9 +275,9 @@ fn check_boundary(view: &View, from: Position) -> Result<()> {
     let mut scan = Scan::new(view, options)?;
     loop {
         match scan.advance()? {
-            Some(Event::Entry) => match scan.entry().map(|(at, _)| at) {
-                Some(at) if at == from => return Ok(()),
-                Some(at) if at < from => {}
+            Some(Event::Entry) => match scan.entry()?.0 {
+                at if at == from => return Ok(()),
+                at if at < from => {}
                 _ => return Err(no_such(from, "no entry begins there")),
             },
             Some(Event::Gap(gap, _)) if gap.from < from => {}

@@ -269,7 +269,8 @@ fn read(
         trail: Trail::default(),
         trail_before: Trail::default(),
     };
-    let mut decoder = Decoder::new(sink);
+    let wants_samples = sink.wants_samples();
+    let mut decoder = Decoder::new(wants_samples);
     let mut stats = SegmentStats::default();
     let mut gaps = Vec::new();
     let threads = match options.read_method {
@@ -290,12 +291,12 @@ fn read(
                 report: &mut reading.report,
                 meter: &meter,
             };
-            pipeline::run(&mut scan, view, options, found, sink)?;
+            pipeline::run(&mut scan, view, options, wants_samples, found, sink)?;
         }
         match scan.advance()? {
             None => break,
             Some(Event::Entry) => {
-                let Some((at, entry)) = scan.entry() else { break };
+                let (at, entry) = scan.entry()?;
                 reading.trail.push(at.offset + entry_bytes(&entry), entry.checksum);
                 if let Err(error) = decoder.deliver(at, &entry, &mut stats, sink) {
                     refuse_malformed(options, view, at, &error)?;

@@ -78,9 +78,9 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn new(sink: &impl ReplaySink) -> Self {
+    pub(crate) fn new(wants_samples: bool) -> Self {
         Self {
-            wants_samples: sink.wants_samples(),
+            wants_samples,
             series: SeriesBuffer::default(),
             samples: SampleBuffer::default(),
             rows: Vec::new(),

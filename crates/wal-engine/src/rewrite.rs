@@ -189,7 +189,9 @@ impl<'a> Run<'a> {
         while fault.is_none() {
             match reader.advance().map_err(failed)? {
                 Advance::Entry => {
-                    let Some((offset, entry)) = reader.entry() else { break };
+                    // Never missing; taken for the end it would drop the rest of the segment.
+                    let (offset, entry) =
+                        reader.entry().ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
                     let sifted = self.sift(&entry, mint_ms, keep);
                     match (&mut whole, &sifted) {
                         (Some(stats), Sifted::Whole(counted)) => stats.merge(counted),

@@ -182,8 +182,8 @@ impl Scan {
         })
     }
 
-    /// Opens the next segment, if none is open, without reading entries. `None` at the end, or when
-    /// its header is at fault: `next` tells.
+    /// Opens the next segment, if none is open, without reading entries. An event when its header is at fault;
+    /// `None` also at the end.
     pub(crate) fn enter(&mut self) -> Result<Option<Event>> {
         while self.current.is_none() && !self.ended {
             if let Some(event) = self.enter_next()? {
@@ -210,11 +210,22 @@ impl Scan {
     }
 
     /// The entry that `advance` moved to.
+    ///
+    /// # Errors
+    /// When it has not moved to one. No caller asks then; if one did, an end here would cut the log in silence.
     #[inline]
-    pub(crate) fn entry(&self) -> Option<(Position, Entry<'_>)> {
-        let current = self.current.as_ref()?;
-        let (offset, entry) = current.reader.entry()?;
-        Some((Position { segment: current.file.number, offset }, entry))
+    pub(crate) fn entry(&self) -> Result<(Position, Entry<'_>)> {
+        let current = self.current.as_ref();
+        match current.and_then(|current| Some((current.file.number, current.reader.entry()?))) {
+            Some((segment, (offset, entry))) => Ok((Position { segment, offset }, entry)),
+            None => Err(self.no_entry()),
+        }
+    }
+
+    #[cold]
+    fn no_entry(&self) -> Error {
+        let name = self.current.as_ref().map_or("", |current| &current.file.name);
+        Error::file("read", self.storage.path(name), io::ErrorKind::UnexpectedEof.into())
     }
 
     /// What the end of the current segment means.
