@@ -204,6 +204,10 @@ impl Io {
         let durable = active.end();
         self.write_mark(shared, durable);
         shared.commits.advance(durable);
+        // The rotation to come needs it, and then there would be a commit waiting.
+        if self.active.as_ref().is_some_and(|active| active.writer.is_nearly_full()) {
+            self.sync_mark();
+        }
         Ok(())
     }
 
@@ -350,7 +354,9 @@ impl Io {
                 self.dirty = false;
             }
             let end = active.end();
-            self.write_mark(shared, end);
+            if self.mark.as_ref().and_then(MarkFile::last).is_none_or(|last| last.position != end) {
+                self.write_mark(shared, end);
+            }
             self.sync_mark();
             shared.commits.advance(end);
         }

@@ -96,6 +96,31 @@ fn the_old_segment_is_trimmed_and_synced_before_the_next_one_bears_its_name() {
 }
 
 #[test]
+fn a_rotation_waits_for_the_directory_and_the_new_entry_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), alone().segment_bytes_max(500));
+    for value in 0..40 {
+        wal.commit(log_values(&wal, value..value + 1)).unwrap();
+    }
+    let journal = faults.journal.lock().clone();
+    for number in 1..wal.end().segment {
+        let (old, new) = (format!("{number:06}"), format!("{:06}", number + 1));
+        // The commit before sees that the next one will not fit: it trims with its own sync, and makes the
+        // mark durable.
+        let entry = last(&journal, &format!("Write {old}"));
+        let committed = first(&journal, "Write durable", entry) + 2;
+        let calls = [&format!("SetLen {old}"), &format!("Sync {old}"), "Write durable", "Sync durable"];
+        assert_eq!(journal[entry + 1..committed], calls);
+        let entry = first(&journal, &format!("Write {new}"), committed);
+        let synced = first(&journal, &format!("Sync {new}"), entry);
+        let syncs: Vec<_> =
+            journal[committed..synced].iter().filter(|line| line.starts_with("Sync")).collect();
+        assert_eq!(syncs, [&format!("Sync {new}.wal-tmp"), "SyncFolder Log"]);
+    }
+    assert!(3 < wal.end().segment);
+}
+
+#[test]
 fn the_directory_is_synced_before_anything_goes_into_a_new_segment() {
     let dir = tempfile::tempdir().unwrap();
     let (wal, _, _, faults) = FaultyDisk::open_log(dir.path(), alone());

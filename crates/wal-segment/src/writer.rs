@@ -42,6 +42,7 @@ impl Prepared {
             written: as_u64(layout::HEADER_BYTES),
             ready: as_u64(layout::HEADER_BYTES),
             asked_at: as_u64(layout::HEADER_BYTES),
+            is_nearly_full: false,
             space,
             zeros_instead: false,
         };
@@ -90,6 +91,8 @@ pub struct SegmentWriter {
     ready: u64,
     /// Entries ended here when space was last asked for.
     asked_at: u64,
+    /// As much again as was written before space was last asked for does not fit the segment.
+    is_nearly_full: bool,
     space: Space,
     zeros_instead: bool,
 }
@@ -109,7 +112,8 @@ impl SegmentWriter {
     /// Takes up an existing file whose entries end at `written`, where it also ends.
     #[must_use]
     pub fn resume(file: Box<dyn StorageFile>, written: u64, space: Space) -> Self {
-        Self { file, written, ready: written, asked_at: written, space, zeros_instead: false }
+        let (ready, asked_at) = (written, written);
+        Self { file, written, ready, asked_at, is_nearly_full: false, space, zeros_instead: false }
     }
 
     /// The offset behind the last entry.
@@ -153,6 +157,8 @@ impl SegmentWriter {
     /// durable with the next sync, together with the entries before it, so that the syncs after that
     /// one find nothing but data to write. Nothing is prepared when a window would serve fewer than
     /// eight syncs like the one at hand: a disk whose bandwidth is used up writes every byte twice then.
+    /// Where the segment has no room for one more like it, the space left over is trimmed, so that the
+    /// rotation to come need not wait for that.
     ///
     /// # Errors
     /// When there is no space; what was prepared in part is given back, and entries are not touched.
@@ -162,6 +168,10 @@ impl SegmentWriter {
         let enough = self.written + window_bytes / 4 < self.ready;
         let at_once = self.written - std::mem::replace(&mut self.asked_at, self.written);
         let in_vain = window_bytes / 8 < at_once;
+        self.is_nearly_full = segment_bytes_max < self.written.saturating_add(at_once);
+        if self.is_nearly_full && self.has_space_ahead() {
+            return self.trim();
+        }
         if preallocation == Preallocation::None || enough || in_vain || to <= self.ready {
             return Ok(());
         }
@@ -192,6 +202,14 @@ impl SegmentWriter {
             at += as_u64(size);
         }
         Ok(())
+    }
+
+    /// Whether the next sync will probably be of a segment after this one: when
+    /// [`prepare_ahead`](Self::prepare_ahead) was last called, as much again as had been written since the
+    /// call before did not fit.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.is_nearly_full
     }
 
     /// Makes everything written durable.

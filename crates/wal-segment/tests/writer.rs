@@ -4,6 +4,7 @@
 use wal_segment::{Modes, OsStorage, Preallocation, Prepared, SegmentWriter, Space, Storage};
 
 const WINDOW_BYTES: u64 = 64 << 10;
+const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// A writer whose first window is prepared.
 fn writer(dir: &std::path::Path) -> SegmentWriter {
@@ -12,7 +13,7 @@ fn writer(dir: &std::path::Path) -> SegmentWriter {
     let space = Space {
         preallocation: Preallocation::ZeroFill,
         window_bytes: WINDOW_BYTES,
-        segment_bytes_max: 1 << 20,
+        segment_bytes_max: SEGMENT_BYTES,
     };
     Prepared::create(&storage, "000000", space).unwrap().into_writer()
 }
@@ -43,4 +44,20 @@ fn for_large_syncs_nothing_is_written_twice() {
     }
     assert_eq!(ahead_after(&mut writer, (8 << 10) + 1), 0);
     assert_eq!(ahead_after(&mut writer, 8 << 10), WINDOW_BYTES, "small ones find it again");
+}
+
+#[test]
+fn space_for_which_the_segment_has_no_use_is_trimmed_with_the_last_sync_that_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path());
+    let sync_bytes = 6_000;
+    while writer.written() + 2 * sync_bytes as u64 <= SEGMENT_BYTES {
+        ahead_after(&mut writer, sync_bytes);
+        assert_eq!(writer.is_nearly_full(), SEGMENT_BYTES < writer.written() + sync_bytes as u64);
+        assert!(writer.has_space_ahead());
+    }
+    assert_eq!(ahead_after(&mut writer, sync_bytes), 0);
+    assert!(writer.is_nearly_full());
+    assert_ne!(ahead_after(&mut writer, 100), 0, "smaller ones find it again");
+    assert!(!writer.is_nearly_full());
 }
