@@ -10,7 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use wal_engine::{Recovery, RecoveryMode, RecoveryReport, ReplayProgress, Wal, inspect_with_progress};
+use wal_engine::{
+    Recovery, RecoveryMode, RecoveryReport, ReplayProgress, ReplaySink, Wal, inspect_with_progress,
+};
 
 /// A bar with bytes, rate and time left, or a spinner where nobody knows how much is to come.
 pub(crate) struct Progress {
@@ -121,8 +123,11 @@ pub(crate) fn input_bytes() -> Option<u64> {
 }
 
 /// Replays a log that is opened for writing, with a bar.
-pub(crate) fn replay(recovery: Recovery) -> wal_engine::Result<(Wal, RecoveryReport)> {
-    watch(&recovery.progress(), || recovery.replay(&mut ()))
+pub(crate) fn replay(
+    recovery: Recovery,
+    sink: &mut impl ReplaySink,
+) -> wal_engine::Result<(Wal, RecoveryReport)> {
+    watch(&recovery.progress(), || recovery.replay(sink))
 }
 
 /// Reads a log to tell what opening it would do, with a bar.

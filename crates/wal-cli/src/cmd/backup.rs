@@ -28,7 +28,8 @@ pub(crate) fn run(args: &BackupArgs) -> Result<Outcome, Failure> {
             _ => failure,
         }
     };
-    let (wal, recovery) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
+    let (wal, recovery) =
+        progress::replay(Wal::open(dir, options).map_err(engine)?, &mut ()).map_err(engine)?;
     faults::say_trimmed(dir, &recovery);
     let copied = wal.backup(to);
     let closed = wal.close();

@@ -25,7 +25,8 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Outcome, Failure> {
         options = options.segment_bytes_max(bytes);
     }
     let engine = |error| Failure::engine(dir, &error);
-    let (wal, report) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
+    let (wal, report) =
+        progress::replay(Wal::open(dir, options).map_err(engine)?, &mut ()).map_err(engine)?;
     faults::say_trimmed(dir, &report);
     if io::stdin().is_terminal() {
         exit::say("reading entries from the terminal, one JSON object a line; Ctrl-D ends them");

@@ -19,7 +19,8 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
     let engine = |error| Failure::engine_or_full(dir, &error, "make room on the disk");
     let report = if args.apply {
         let options = WalOptions::default().recovery_mode(mode);
-        let (wal, report) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
+        let (wal, report) =
+            progress::replay(Wal::open(dir, options).map_err(engine)?, &mut ()).map_err(engine)?;
         wal.close().map_err(engine)?;
         report
     } else {

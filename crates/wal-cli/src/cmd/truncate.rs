@@ -32,7 +32,8 @@ pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     };
     let options = WalOptions::default().recovery_mode(RecoveryMode::TolerateTornTail);
     let engine = |error| Failure::engine(dir, &error);
-    let (wal, recovery) = progress::replay(Wal::open(dir, options).map_err(engine)?).map_err(engine)?;
+    let (wal, recovery) =
+        progress::replay(Wal::open(dir, options).map_err(engine)?, &mut ()).map_err(engine)?;
     faults::say_trimmed(dir, &recovery);
     let truncated = wal.truncate(args.mint, |series_ref| match &keep {
         Keep::All => true,
