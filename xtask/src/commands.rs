@@ -23,6 +23,14 @@ pub(crate) fn run(repo: &Repo, _: &[String]) -> Outcome {
     for command in &shown {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
         let wrong = match words.as_slice() {
+            // Of another workspace of the repository.
+            ["cargo", rest @ ..] if rest.contains(&"--manifest-path") => {
+                let manifest = rest.iter().skip_while(|word| **word != "--manifest-path").nth(1);
+                match crate::metadata(&repo.root, manifest.unwrap_or(&"")) {
+                    Ok(metadata) => cargo_problem(&metadata, rest),
+                    Err(why) => Some(why),
+                }
+            }
             ["cargo", rest @ ..] => cargo_problem(&repo.metadata, rest),
             ["wal", rest @ ..] => help.problem(rest),
             _ => None,

@@ -150,6 +150,13 @@ fn help() -> String {
     text
 }
 
+/// What `cargo metadata --no-deps` says about the workspace of a manifest in the repository.
+pub(crate) fn metadata(root: &Path, manifest: &str) -> Result<serde_json::Value, String> {
+    let mut ask = cmd::cargo(root);
+    ask.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path", manifest]);
+    serde_json::from_str(&cmd::output(&mut ask)?).map_err(|e| format!("cargo metadata does not parse: {e}"))
+}
+
 /// Where the repository and its build output are.
 pub(crate) struct Repo {
     pub(crate) root: PathBuf,
@@ -163,11 +170,7 @@ impl Repo {
         // Asked at run time first: two checkouts that share their build output share this program as well.
         let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = Path::new(&own).parent().unwrap_or(Path::new(".")).to_path_buf();
-        let mut ask = cmd::cargo(&root);
-        ask.args(["metadata", "--no-deps", "--format-version", "1"]);
-        let text = cmd::output(&mut ask)?;
-        let metadata: serde_json::Value =
-            serde_json::from_str(&text).map_err(|e| format!("cargo metadata does not parse: {e}"))?;
+        let metadata = metadata(&root, "Cargo.toml")?;
         let target =
             metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
         let target = PathBuf::from(target);
