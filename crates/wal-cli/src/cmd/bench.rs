@@ -8,6 +8,8 @@ use std::hint::black_box;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,9 +51,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Outcome, Failure> {
     place::existing_dir(&args.dir)?;
     let bounds = Bounds { time: Duration::from_secs(args.seconds), bytes: args.mebibytes << 20 };
     let place = args.dir.join(format!("wal-bench-{}", process::id()));
-    remove_when_interrupted(place.clone());
+    let interrupted = remove_when_interrupted(place.clone());
     fs::create_dir(&place).map_err(|error| Failure::file(&place, &error))?;
     let figures = measure(args, &place, bounds);
+    // Files that were removed under the log are no failure to tell: the signal ends the process.
+    while interrupted.load(Ordering::Acquire) {
+        thread::park();
+    }
     let removed = remove(&place);
     let figures = figures?;
     removed?;
@@ -65,15 +71,19 @@ fn refused(args: &BenchArgs, error: &Error) -> Failure {
     Failure::engine_or_full(&args.dir, error, &room)
 }
 
-/// Removes what was written also when the user has seen enough. Ends the process by the same signal.
-fn remove_when_interrupted(place: PathBuf) {
+/// Removes what was written also when the user has seen enough. Ends the process by the same signal, and says
+/// from then on that it does.
+fn remove_when_interrupted(place: PathBuf) -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&interrupted);
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     // Threads that begin later have it from this one. Without it a signal ends the process at once, as ever.
     if signals.thread_block().is_err() {
-        return;
+        return interrupted;
     }
     thread::spawn(move || {
         let Ok(signal) = signals.wait() else { return };
+        heard.store(true, Ordering::Release);
         // The logs are still written to, so a name may come after its folder was listed.
         for _ in 0..REMOVALS {
             if fs::remove_dir_all(&place).is_ok() {
@@ -83,6 +93,7 @@ fn remove_when_interrupted(place: PathBuf) {
         let _ = signals.thread_unblock();
         let _ = raise(signal);
     });
+    interrupted
 }
 
 /// All measurements in turn.
