@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use wal_engine::{
-    Recovery, RecoveryMode, RecoveryReport, ReplayProgress, ReplaySink, Wal, inspect_with_progress,
+    ReadProgress, Recovery, RecoveryMode, RecoveryReport, ReplaySink, TruncateReport, Wal,
+    inspect_with_progress,
 };
+use wal_types::SeriesRef;
 
 /// A bar with bytes, rate and time left, or a spinner where nobody knows how much is to come.
 pub(crate) struct Progress {
@@ -130,14 +132,24 @@ pub(crate) fn replay(
     watch(&recovery.progress(), || recovery.replay(sink))
 }
 
+/// Truncates, with a bar.
+pub(crate) fn truncate(
+    wal: &Wal,
+    mint_ms: i64,
+    keep: impl FnMut(SeriesRef) -> bool,
+) -> wal_engine::Result<TruncateReport> {
+    let progress = ReadProgress::default();
+    watch(&progress, || wal.truncate_with_progress(mint_ms, &progress, keep))
+}
+
 /// Reads a log to tell what opening it would do, with a bar.
 pub(crate) fn inspect(dir: &Path, mode: RecoveryMode) -> wal_engine::Result<RecoveryReport> {
-    let progress = ReplayProgress::default();
+    let progress = ReadProgress::default();
     watch(&progress, || inspect_with_progress(dir, mode, &progress))
 }
 
 /// Draws a bar while `work` reads a log.
-fn watch<T>(progress: &ReplayProgress, work: impl FnOnce() -> T) -> T {
+fn watch<T>(progress: &ReadProgress, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -57,6 +58,17 @@ fn a_bench_draws_how_long_each_measurement_takes() {
         assert!(shown.contains(part), "no {part:?} in {shown:?}");
     }
     assert!(!run("bench", dir.path(), &["--seconds", "1", "--mebibytes", "1"]).stderr().contains("left"));
+}
+
+#[test]
+fn a_truncation_draws_its_own_reading_too() {
+    let (expect, _) = self_scrape();
+    let dir = tempfile::tempdir().unwrap();
+    run_with_input("import", dir.path(), &["--segment-size", "65536"], &expect.repeat(8)).expect(0, &[]);
+    let shown = shown("truncate DIR --mint 9223372036854775807 --keep-all", dir.path(), &[("NO_COLOR", "1")]);
+    let totals: BTreeSet<&str> =
+        shown.split(" of ").skip(1).filter_map(|behind| behind.split(',').next()).collect();
+    assert_eq!(totals.len(), 2, "of the log and of its old segments: {shown:?}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub use log::{Log, NopWal};
 pub use mark::MarkStatus;
 pub use metrics::{Appended, SYNC_BUCKETS_NANOS, WalMetrics};
 pub use options::{RecoveryMode, WalOptions};
-pub use progress::ReplayProgress;
+pub use progress::ReadProgress;
 #[cfg(feature = "prometheus")]
 pub use prometheus::WalCollector;
 /// The crate whose registry takes a [`WalCollector`], in the version that fits.

@@ -1,13 +1,13 @@
-//! How far a replay has come, to be asked from other threads.
+//! How far the reading of segments has come, to be asked from other threads.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a replay has read so far; see [`Recovery::progress`](crate::Recovery::progress). Cloning gives
-/// another handle on the same replay.
+/// What a replay or a truncation has read so far; see [`Recovery::progress`](crate::Recovery::progress) and
+/// [`Wal::truncate_with_progress`](crate::Wal::truncate_with_progress). Cloning gives another handle on the same one.
 #[derive(Clone, Debug, Default)]
-pub struct ReplayProgress(Arc<Bytes>);
+pub struct ReadProgress(Arc<Bytes>);
 
 #[derive(Debug, Default)]
 struct Bytes {
@@ -15,20 +15,21 @@ struct Bytes {
     done: AtomicU64,
 }
 
-impl ReplayProgress {
+impl ReadProgress {
     /// There are so many bytes to read.
     pub(crate) fn expect(&self, total_bytes: u64) {
         self.0.total.store(total_bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of all segments, as they were when the log was opened.
+    /// Bytes of all segments that are read: of a replay those of the log as it was when it was opened, of a truncation
+    /// those of the segments that are old enough. Zero before they are known.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.0.total.load(Ordering::Relaxed)
     }
 
-    /// Bytes of these that need no reading any more. Never falls, and reaches the total when the replay
-    /// has read to the end of the log.
+    /// Bytes of these that need no reading any more. Never falls, and reaches the total when everything is read; what
+    /// is written and synced for them comes after that.
     #[must_use]
     pub fn done_bytes(&self) -> u64 {
         self.0.done.load(Ordering::Relaxed)
@@ -47,7 +48,7 @@ impl ReplayProgress {
 
 /// Counts for a progress while segments are read one after another.
 pub(crate) struct Meter<'a> {
-    progress: &'a ReplayProgress,
+    progress: &'a ReadProgress,
     /// Bytes of the segments before the one being read.
     before: u64,
     /// The offset in the segment being read that was told last.
@@ -58,7 +59,7 @@ pub(crate) struct Meter<'a> {
 const STEP_BYTES: u64 = 64 << 10;
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(progress: &'a ReplayProgress) -> Self {
+    pub(crate) fn new(progress: &'a ReadProgress) -> Self {
         Self { progress, before: 0, told: Cell::new(0) }
     }
 
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn progress_never_falls_and_never_passes_the_total() {
-        let progress = ReplayProgress::default();
+        let progress = ReadProgress::default();
         progress.expect(100_000);
         let mut meter = Meter::new(&progress);
         meter.read_to(70_000);

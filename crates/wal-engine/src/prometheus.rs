@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::metrics::{SYNC_BUCKETS_NANOS, WalMetrics};
-use crate::progress::ReplayProgress;
+use crate::progress::ReadProgress;
 use crate::wal::Wal;
 
 /// Gives a registry the counters of a log, read afresh on each scrape. A scrape waits for no file.
@@ -25,7 +25,7 @@ use crate::wal::Wal;
 #[derive(Debug, Default)]
 pub struct WalCollector {
     log: Weak<Wal>,
-    progress: Option<ReplayProgress>,
+    progress: Option<ReadProgress>,
 }
 
 impl WalCollector {
@@ -37,7 +37,7 @@ impl WalCollector {
 
     /// A collector of what a replay has read so far, for the time when there is no log yet.
     #[must_use]
-    pub fn replaying(progress: ReplayProgress) -> Self {
+    pub fn replaying(progress: ReadProgress) -> Self {
         Self { log: Weak::new(), progress: Some(progress) }
     }
 }

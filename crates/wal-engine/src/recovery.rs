@@ -22,7 +22,7 @@ use crate::metrics::millis_since;
 use crate::options::{RecoveryMode, WalOptions};
 use crate::pipeline;
 use crate::plan::{AppendAt, Kept, ReadSegment, Reading, plan};
-use crate::progress::{Meter, ReplayProgress};
+use crate::progress::{Meter, ReadProgress};
 use crate::repair::{self, Again, RepairPlan};
 use crate::replay::{Decoder, ReplaySink};
 use crate::report::RecoveryReport;
@@ -48,7 +48,7 @@ pub struct Recovery {
     lock: LockGuard,
     view: View,
     options: WalOptions,
-    progress: ReplayProgress,
+    progress: ReadProgress,
 }
 
 /// Where reading counts what it finds.
@@ -85,7 +85,7 @@ impl Recovery {
         if let Some(fault) = find_unsupported(&view)? {
             return Err(Error::fault(&fault, fault_path(&view, &fault)));
         }
-        let progress = ReplayProgress::default();
+        let progress = ReadProgress::default();
         progress.expect(view.bytes());
         Ok(Self { storage, lock, view, options, progress })
     }
@@ -93,7 +93,7 @@ impl Recovery {
     /// A handle that tells, also from other threads, how much of the log [`replay`](Self::replay) has
     /// read: for a progress bar, a metric, a health check.
     #[must_use]
-    pub fn progress(&self) -> ReplayProgress {
+    pub fn progress(&self) -> ReadProgress {
         self.progress.clone()
     }
 
@@ -187,7 +187,7 @@ impl Recovery {
 /// When the directory or a file cannot be read. A log that the mode would refuse is no error here: the
 /// report says `refused`.
 pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
-    inspect_with_progress(dir, mode, &ReplayProgress::default())
+    inspect_with_progress(dir, mode, &ReadProgress::default())
 }
 
 /// Like [`inspect`], for a log that takes a while: `progress`, a fresh one, tells other threads how far it has been
@@ -198,7 +198,7 @@ pub fn inspect(dir: &Path, mode: RecoveryMode) -> Result<RecoveryReport> {
 pub fn inspect_with_progress(
     dir: &Path,
     mode: RecoveryMode,
-    progress: &ReplayProgress,
+    progress: &ReadProgress,
 ) -> Result<RecoveryReport> {
     wal::require_directory(dir)?;
     let storage: Arc<dyn Storage> = Arc::new(OsStorage::new(dir, Modes::default()));
@@ -250,7 +250,7 @@ fn find_unsupported(view: &View) -> Result<Option<Fault>> {
 fn read(
     view: &View,
     options: &WalOptions,
-    progress: &ReplayProgress,
+    progress: &ReadProgress,
     sink: &mut impl ReplaySink,
 ) -> Result<Reading> {
     let mode = options.recovery_mode;

@@ -14,6 +14,7 @@ use wal_types::{SeriesRef, varint};
 use crate::error::{Error, Result};
 use crate::intent::rewrite_name;
 use crate::plan::Kept;
+use crate::progress::Meter;
 use crate::repair::remove_if_there;
 use crate::wal::is_kept_kind;
 
@@ -173,6 +174,7 @@ impl<'a> Run<'a> {
         segment: &Kept,
         entry_bytes_max: u64,
         mint_ms: i64,
+        meter: &mut Meter<'_>,
         keep: &mut impl FnMut(SeriesRef) -> bool,
     ) -> Result<SegmentOutcome> {
         let storage = self.temporaries.storage;
@@ -192,6 +194,7 @@ impl<'a> Run<'a> {
                     // Never missing; taken for the end it would drop the rest of the segment.
                     let (offset, entry) =
                         reader.entry().ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+                    meter.read_to(offset);
                     let sifted = self.sift(&entry, mint_ms, keep);
                     match (&mut whole, &sifted) {
                         (Some(stats), Sifted::Whole(counted)) => stats.merge(counted),
@@ -219,6 +222,7 @@ impl<'a> Run<'a> {
                 Advance::End(_) => break,
             }
         }
+        meter.end_segment(segment.bytes);
         let Some((offset, reason)) = fault else {
             self.segments.push(segment.clone());
             self.whole = whole.is_some();

@@ -14,6 +14,7 @@ use crate::intent::{INTENT_FILE, IntentFile, IntentStep, STEPS_MAX, rewrite_name
 use crate::io::poison;
 use crate::options::WalOptions;
 use crate::plan::Kept;
+use crate::progress::{Meter, ReadProgress};
 use crate::repair::{remove_if_there, sync};
 use crate::rewrite::{Output, Run, SegmentOutcome, Temporaries, name_of};
 use crate::shared::Shared;
@@ -70,6 +71,7 @@ impl fmt::Display for TruncateReport {
 pub(crate) fn run(
     shared: &Shared,
     mint_ms: i64,
+    progress: &ReadProgress,
     mut keep: impl FnMut(SeriesRef) -> bool,
 ) -> Result<TruncateReport> {
     let stalled = {
@@ -84,9 +86,11 @@ pub(crate) fn run(
     }
     let mut report = TruncateReport::default();
     let mut waiting = candidates(shared, mint_ms);
+    progress.expect(waiting.iter().flatten().map(|segment| segment.bytes).sum());
     let mut tight = stalled;
     loop {
-        let passed = pass(shared, waiting, mint_ms, tight, &mut keep, &mut report)?;
+        let passed =
+            pass(shared, waiting, mint_ms, tight, &mut Meter::new(progress), &mut keep, &mut report)?;
         waiting = passed.waiting;
         let Some(full) = passed.full else { break };
         if !passed.progressed && tight {
@@ -144,13 +148,14 @@ fn pass(
     runs: Vec<Vec<Kept>>,
     mint_ms: i64,
     tight: bool,
+    meter: &mut Meter<'_>,
     keep: &mut impl FnMut(SeriesRef) -> bool,
     report: &mut TruncateReport,
 ) -> Result<Passed> {
     let mut passed = Passed { progressed: false, waiting: Vec::new(), full: None };
     let mut batch: Vec<Run<'_>> = Vec::new();
     for mut segments in runs {
-        match rewrite(shared, &segments, mint_ms, keep) {
+        match rewrite(shared, &segments, mint_ms, meter, keep) {
             Ok((rewritten, damaged)) => {
                 report.damaged.extend(damaged);
                 for run in rewritten {
@@ -211,6 +216,7 @@ fn rewrite<'a>(
     shared: &'a Shared,
     segments: &[Kept],
     mint_ms: i64,
+    meter: &mut Meter<'_>,
     keep: &mut impl FnMut(SeriesRef) -> bool,
 ) -> Result<(Vec<Run<'a>>, Vec<Fault>)> {
     let storage = &*shared.storage;
@@ -220,7 +226,7 @@ fn rewrite<'a>(
     let mut damaged = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
         let Some(run) = runs.last_mut() else { break };
-        let splits = match run.take_in(segment, limit, mint_ms, keep)? {
+        let splits = match run.take_in(segment, limit, mint_ms, meter, keep)? {
             SegmentOutcome::Done => false,
             SegmentOutcome::Whole => true,
             SegmentOutcome::LeftAlone(fault) => {

@@ -20,6 +20,7 @@ use crate::mark::{MarkFile, Trail};
 use crate::metrics::{Counters, WalMetrics, millis_since};
 use crate::options::WalOptions;
 use crate::plan::{AppendAt, Kept};
+use crate::progress::ReadProgress;
 use crate::recovery::Recovery;
 use crate::repair::RepairPlan;
 use crate::shared::{self, Gate, Shared, Signal};
@@ -236,9 +237,23 @@ impl Wal {
     /// An I/O error: then nothing was changed, or the log is poisoned and the next open finishes the
     /// truncation. [`ErrorKind::Nested`] from within `keep`.
     pub fn truncate(&self, mint_ms: i64, keep: impl FnMut(SeriesRef) -> bool) -> Result<TruncateReport> {
+        self.truncate_with_progress(mint_ms, &ReadProgress::default(), keep)
+    }
+
+    /// Truncates as [`truncate`](Self::truncate) does, and tells `progress`, which others may look at, how much of
+    /// the segments that are old enough is read.
+    ///
+    /// # Errors
+    /// As for [`truncate`](Self::truncate).
+    pub fn truncate_with_progress(
+        &self,
+        mint_ms: i64,
+        progress: &ReadProgress,
+        keep: impl FnMut(SeriesRef) -> bool,
+    ) -> Result<TruncateReport> {
         let _inside = self.shared.gate.enter()?;
         let began = Instant::now();
-        let done = truncate::run(&self.shared, mint_ms, keep);
+        let done = truncate::run(&self.shared, mint_ms, progress, keep);
         let took_ms = millis_since(began);
         let counters = &self.shared.counters;
         match &done {

@@ -11,8 +11,8 @@ use common::disk::{Call, Faults, FaultyDisk};
 use common::{flip, log_values, open, segments, series, small, snapshot, values, written};
 use wal_engine::mark;
 use wal_engine::{
-    ErrorKind, Fault, MarkStatus, Position, ReadEvent, ReadOptions, Reason, RecoveryMode, SegmentEnd,
-    Verdict, Wal, WalOptions, WalReader, inspect, list_quarantine,
+    ErrorKind, Fault, Labels, MarkStatus, Position, ReadEvent, ReadOptions, ReadProgress, Reason,
+    RecoveryMode, SegmentEnd, Series, Verdict, Wal, WalOptions, WalReader, inspect, list_quarantine,
 };
 use wal_format::{EntryKind, frame_payload};
 use wal_segment::{Modes, OsStorage};
@@ -426,6 +426,25 @@ fn progress_is_counted_in_the_bytes_of_the_log() {
     assert_eq!((progress.total_bytes(), progress.done_bytes()), (total, 0));
     recovery.replay(&mut ()).unwrap().0.close().unwrap();
     assert_eq!((progress.total_bytes(), progress.done_bytes()), (total, total));
+}
+
+#[test]
+fn a_truncation_tells_how_much_of_the_old_segments_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wal, ..) = open(dir.path(), small());
+    wal.log_series(&[Series::new(1, Labels::from_pairs([("job", "node")]))]).unwrap();
+    wal.commit(log_values(&wal, 0..40)).unwrap();
+    let old: u64 = segments(dir.path()).iter().rev().skip(1).map(|(_, bytes)| bytes).sum();
+    let progress = ReadProgress::default();
+    let mut seen = vec![(0, 0)];
+    wal.truncate_with_progress(i64::MAX, &progress, |_| {
+        seen.push((progress.total_bytes(), progress.done_bytes()));
+        true
+    })
+    .unwrap();
+    seen.push((progress.total_bytes(), progress.done_bytes()));
+    assert_eq!((seen.get(1), seen.last()), (Some(&(old, 0)), Some(&(old, old))));
+    wal.close().unwrap();
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &TruncateArgs) -> Result<Outcome, Failure> {
     let (wal, recovery) =
         progress::replay(Wal::open(dir, options).map_err(engine)?, &mut ()).map_err(engine)?;
     faults::say_trimmed(dir, &recovery);
-    let truncated = wal.truncate(args.mint, |series_ref| match &keep {
+    let truncated = progress::truncate(&wal, args.mint, |series_ref| match &keep {
         Keep::All => true,
         Keep::Only(refs) => refs.contains(&series_ref),
         Keep::AllBut(refs) => !refs.contains(&series_ref),
