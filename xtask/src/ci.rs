@@ -2,7 +2,7 @@
 
 use crate::{
     Outcome, Repo, Tally, bench, cmd, commands, crash, crates, disks, examples, fuzz, golden, images,
-    interop, layers, models, release, sim, tidy,
+    interop, layers, models, msrv, release, sim, tidy,
 };
 
 /// Runs every step; the caller prints the result.
@@ -24,6 +24,7 @@ pub(crate) fn steps(repo: &Repo, tally: &mut Tally) {
     tally.step("examples", || examples::run(repo, none));
     tally.step("models", || models::run(repo, none));
     tally.step("crates", || crates::run(repo, none));
+    tally.step("msrv", || msrv::run(repo, none));
     tally.step("fuzz check", || fuzz::check(repo));
     tally.step("fuzz replay", || fuzz::replay(repo));
     tally.step("bench smoke", || bench::smoke(repo));

@@ -39,6 +39,7 @@ mod interop;
 mod layers;
 mod links;
 mod models;
+mod msrv;
 mod mutants;
 mod ndjson;
 mod prom;
@@ -110,6 +111,7 @@ const VERBS: &[Verb] = &[
     },
     Verb { name: "examples", help: "every example runs and does what it says", run: examples::run },
     Verb { name: "crates", help: "each publishable crate builds alone", run: crates::run },
+    Verb { name: "msrv", help: "what is published builds with the oldest Rust promised", run: msrv::run },
     Verb { name: "coverage", help: "branches of decoding and recovery that tests take", run: coverage::run },
     Verb {
         name: "mutants",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Outcome, Repo, cmd};
+use crate::{Outcome, Repo, cmd, msrv};
 
 const HELP: &str =
     "release --dry-run [--fast]; --fast leaves out building from the packages, licences and semver";
@@ -43,11 +43,12 @@ pub(crate) fn run(repo: &Repo, args: &[String]) -> Outcome {
     let version = packages.first().map_or("", |package| package.version.as_str());
     let changelog = read(&repo.root.join("CHANGELOG.md"))?;
     problems.extend(changelog_problem(&changelog, version));
+    let oldest = format!("Rust {}", msrv::promised(repo)?);
     for package in &packages {
         let mut list = cmd::cargo(&package.dir);
         let files = cmd::output(list.args(["package", "--list", "--allow-dirty", "--quiet"]))?;
         problems.extend(contents(&package.name, &files));
-        problems.extend(page(&package.name, &read(&package.dir.join("README.md"))?));
+        problems.extend(page(&package.name, &oldest, &read(&package.dir.join("README.md"))?));
     }
     if !problems.is_empty() {
         return Err(problems.join("\n"));
@@ -174,11 +175,11 @@ fn contents(name: &str, files: &str) -> Vec<String> {
 }
 
 /// What a page says to whoever finds the crate by itself.
-fn page(name: &str, readme: &str) -> Vec<String> {
+fn page(name: &str, oldest: &str, readme: &str) -> Vec<String> {
     let wanted = [
         ("an example", "```"),
         ("its features", "feature"),
-        ("the oldest Rust", "1.88"),
+        ("the oldest Rust", oldest),
         ("its dependencies", "cargo tree"),
     ];
     let missing = wanted.iter().filter(|(_, text)| !readme.contains(text));

@@ -29,9 +29,8 @@ pub(crate) struct Filter {
 impl Filter {
     /// The conditions of the arguments. Times that exclude each other are a mistake and no condition.
     pub(crate) fn new(args: &FilterArgs) -> Result<Self, Failure> {
-        if let (Some(since), Some(until)) = (args.since, args.until)
-            && until < since
-        {
+        let times = args.since.zip(args.until);
+        if let Some((since, until)) = times.filter(|(since, until)| until < since) {
             return Err(Failure::bad_input(format_args!(
                 "--since {since} is after --until {until}: nothing is in between\n  next: give the earlier time to --since"
             )));

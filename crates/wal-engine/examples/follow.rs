@@ -43,9 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             None if unnoted.is_none() => return Ok(()),
             None => count = ENTRIES_A_NOTE,
         }
-        if ENTRIES_A_NOTE <= count
-            && let Some((end, checksum)) = unnoted.take()
-        {
+        let due = if ENTRIES_A_NOTE <= count { unnoted.take() } else { None };
+        if let Some((end, checksum)) = due {
             note_place(place, end, checksum)?;
             count = 0;
         }

@@ -222,14 +222,20 @@ impl Commits {
         let mut state = self.state.lock();
         change(&mut state);
         let mut waiters = std::mem::take(&mut state.waiters);
-        telling.extend(waiters.extract_if(.., |waiter| concerns(&state, waiter)));
+        // The queue has no order: whoever waits for what became durable is told now, the others stay.
+        let mut at = 0;
+        while let Some(waiter) = waiters.get(at) {
+            if concerns(&state, waiter) { telling.push(waiters.swap_remove(at)) } else { at += 1 }
+        }
         state.waiters = waiters;
         drop(state);
         // Tasks are woken here and wake nobody: one that was woken may be dropped before it runs.
         telling.retain(|waiter| {
             let is_task = waiter.slot.is_task();
-            if is_task && let Some(task) = waiter.slot.tell(outcome.clone(), Relay::default()) {
-                task.wake();
+            if is_task {
+                if let Some(task) = waiter.slot.tell(outcome.clone(), Relay::default()) {
+                    task.wake();
+                }
             }
             !is_task
         });

@@ -166,10 +166,9 @@ impl Error {
     fn sentence(&self) -> String {
         let inner = &self.0;
         let mut text = inner.what.clone();
-        if let Some(path) = &inner.path
-            && !text.contains(&path.display().to_string())
-        {
-            text = format!("{text}: {}", path.display());
+        let path = inner.path.as_ref().map(|path| path.display().to_string());
+        if let Some(path) = path.filter(|path| !text.contains(path)) {
+            text = format!("{text}: {path}");
         }
         if let Some(position) = inner.position {
             text = format!("{text}, segment {} offset {}", position.segment, position.offset);

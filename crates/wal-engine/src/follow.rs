@@ -168,9 +168,8 @@ impl Follower {
     fn look(&mut self) -> Result<Step> {
         let Some(track) = &mut self.current else { return self.enter() };
         let asked = track.position();
-        if track.stale
-            && let Some(back) = track.look_again()?
-        {
+        let back = if track.stale { track.look_again()? } else { None };
+        if let Some(back) = back {
             self.durable_to = 0;
             let now = Position { segment: asked.segment, offset: back };
             return Ok(Step::Told(FollowEvent::Rewound { asked, now }));
@@ -374,10 +373,10 @@ impl Follower {
 
 /// Stands at a position in the middle of a segment, or says why that cannot be.
 fn stand(track: &mut Track, asked: Position, checksum: Option<u32>) -> Result<Option<FollowEvent<'static>>> {
-    if let Some(checksum) = checksum
-        && track.stand_behind(asked.offset, checksum)?
-    {
-        return Ok(None);
+    if let Some(checksum) = checksum {
+        if track.stand_behind(asked.offset, checksum)? {
+            return Ok(None);
+        }
     }
     let reached = track.walk(asked.offset)?;
     if reached == asked.offset && checksum.is_none_or(|checksum| track.last_checksum() == Some(checksum)) {

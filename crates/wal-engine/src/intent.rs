@@ -72,7 +72,7 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<IntentStep>> {
     let (len, rest) = rest.split_first_chunk::<4>()?;
     let (stored, rest) = rest.split_first_chunk::<4>()?;
     let body = rest.get(..usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
-    if checksum::crc32c(body) != u32::from_be_bytes(*stored) || !body.len().is_multiple_of(STEP_BYTES) {
+    if checksum::crc32c(body) != u32::from_be_bytes(*stored) || body.len() % STEP_BYTES != 0 {
         return None;
     }
     let mut steps = Vec::with_capacity(body.len() / STEP_BYTES);

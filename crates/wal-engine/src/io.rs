@@ -92,13 +92,14 @@ impl Io {
     pub(crate) fn start(start: IoStart) -> Result<Self> {
         let IoStart { storage, options, kept: mut sealed, append_at, mark, trail, repair } = start;
         let mut active = None;
-        if let AppendAt::Continue(at) = append_at
-            && let Some(last) = sealed.pop_if(|last| last.number == at.segment)
-        {
+        let end = append_at.position();
+        // A segment that does not exist yet has a number of its own.
+        let goes_on = sealed.last().is_some_and(|last| last.number == end.segment);
+        if let Some(last) = if goes_on { sealed.pop() } else { None } {
             let file = storage
                 .open(&last.name, Access::Write)
                 .map_err(|error| Error::file("open", storage.path(&last.name), error))?;
-            let writer = SegmentWriter::resume(file, at.offset, options.space());
+            let writer = SegmentWriter::resume(file, end.offset, options.space());
             active = Some(Active { number: last.number, name: last.name, writer, stats: last.stats });
         }
         let unwritten = VecDeque::new();
@@ -172,11 +173,10 @@ impl Io {
         }
         // Space for the syncs to come is part of this one. Having none is no failure: the file then
         // grows with its entries, as far as it can.
-        if self.dirty
-            && let Some(active) = &mut self.active
-            && let Err(error) = active.writer.prepare_ahead()
-        {
-            tracing::debug!(%error, "no space prepared ahead");
+        if let Some(active) = self.active.as_mut().filter(|_| self.dirty) {
+            if let Err(error) = active.writer.prepare_ahead() {
+                tracing::debug!(%error, "no space prepared ahead");
+            }
         }
         self.sync_written(shared)?;
         flushed
@@ -214,9 +214,7 @@ impl Io {
     /// Ends the life of the files: everything durable, no prepared space left behind.
     pub(crate) fn close(&mut self, shared: &Shared) -> Result<()> {
         self.flush(shared, true)?;
-        if let Some(active) = &mut self.active
-            && active.writer.has_space_ahead()
-        {
+        if let Some(active) = self.active.as_mut().filter(|active| active.writer.has_space_ahead()) {
             let failed = |error| Error::file("trim", self.storage.path(&active.name), error);
             active.writer.trim().map_err(failed)?;
             self.dirty = true;
@@ -228,11 +226,9 @@ impl Io {
 
     /// Gives space back that is not needed yet.
     pub(crate) fn give_back_space(&mut self) {
-        if let Some(active) = &mut self.active
-            && self.repair.is_none()
-            && active.writer.has_space_ahead()
-            && let Err(error) = active.writer.trim()
-        {
+        let active =
+            self.active.as_mut().filter(|active| self.repair.is_none() && active.writer.has_space_ahead());
+        if let Some(Err(error)) = active.map(|active| active.writer.trim()) {
             tracing::warn!(%error, "cannot trim the active segment");
         }
     }
@@ -280,11 +276,11 @@ impl Io {
 
     /// Makes the mark durable, if it changed.
     pub(crate) fn sync_mark(&mut self) {
-        if let Some(mark) = &self.mark
-            && std::mem::take(&mut self.mark_dirty)
-            && let Err(error) = mark.sync()
-        {
-            tracing::warn!(%error, "cannot sync the durable mark");
+        let Some(mark) = &self.mark else { return };
+        if std::mem::take(&mut self.mark_dirty) {
+            if let Err(error) = mark.sync() {
+                tracing::warn!(%error, "cannot sync the durable mark");
+            }
         }
     }
 

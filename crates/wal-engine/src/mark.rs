@@ -292,11 +292,7 @@ impl Trail {
         for distance in DISTANCES {
             let wanted = last.end.saturating_sub(distance);
             let found = self.sparse.iter().rev().find(|kept| kept.end <= wanted);
-            if let Some(witness) = found
-                && !chosen.contains(witness)
-            {
-                chosen.push(*witness);
-            }
+            chosen.extend(found.filter(|witness| !chosen.contains(witness)).copied());
         }
         for witness in &self.front {
             if !chosen.contains(witness) {
@@ -344,7 +340,7 @@ impl MarkFile {
         let mark = Mark { counter: self.counter, position, floor: self.floor, witnesses };
         let slot = mark.encode();
         self.last = Some(mark);
-        let at = if self.counter.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 };
+        let at = if self.counter % 2 == 0 { 0 } else { SLOT_BYTES as u64 };
         write_all_at(&*self.file, &slot, at).map_err(|(_, error)| error)
     }
 

@@ -104,13 +104,14 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
     }
     // Where the last segment leaves, the one before it is the last: what was prepared in it goes too, or the next open
     // would find it there and cut it.
-    if plan.cut.is_none()
-        && let Some(last) = kept.last().filter(|last| !plan.rewrites_segment(last.number))
-        && let Some(read) = reading.segments.iter().find(|read| read.finished.file.number == last.number)
-        && read.finished.end < read.finished.len
-    {
-        let Finished { file, len, end, .. } = &read.finished;
-        plan.cut = Some((Target { name: file.name.clone(), number: file.number, len: *len }, *end, false));
+    if plan.cut.is_none() {
+        let last = kept.last().filter(|last| !plan.rewrites_segment(last.number));
+        let mut reads = reading.segments.iter().map(|segment| &segment.finished);
+        let read = last.and_then(|last| reads.find(|read| read.file.number == last.number));
+        if let Some(Finished { file, len, end, .. }) = read.filter(|read| read.end < read.len) {
+            plan.cut =
+                Some((Target { name: file.name.clone(), number: file.number, len: *len }, *end, false));
+        }
     }
     if kept.last().map(|last| last.number) != last_read {
         // Witnesses are of the segment that the mark will name.

@@ -153,9 +153,8 @@ impl WalReader {
             .is_locked()
             .map_err(|error| Error::file("ask for the lock of", storage.path(""), error))?;
         let view = View::read(storage)?;
-        if let Some(from) = options.from
-            && !view.segments.iter().any(|segment| segment.number == from.segment)
-        {
+        let is_there = |at: &Position| view.segments.iter().any(|segment| segment.number == at.segment);
+        if let Some(from) = options.from.filter(|from| !is_there(from)) {
             return Err(no_such(from, "there is no such segment"));
         }
         let scan_options = ScanOptions {

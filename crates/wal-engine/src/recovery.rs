@@ -110,9 +110,7 @@ impl Recovery {
         let (began, total_bytes) = (Instant::now(), progress.total_bytes());
         let mut reading = read(&view, &options, &progress, sink)?;
         let mode = options.recovery_mode;
-        if let Some(fault) = &reading.fault
-            && decide::action(mode, fault.verdict) == Action::Refuse
-        {
+        if let Some(fault) = refused(&reading, mode) {
             return Err(Error::fault(fault, fault_path(&view, fault)));
         }
         report_events(&reading);
@@ -148,11 +146,10 @@ impl Recovery {
             (AppendAt::NewSegment(_), Some(last)) => Position { segment: last.number, offset: last.bytes },
             _ => end,
         };
-        if let Some(mark) = &mut control
-            && !report.pending
-            && let Err(error) = mark.write_both(marked, reading.trail.witnesses())
-        {
-            tracing::warn!(%error, "cannot write the durable mark");
+        if let Some(mark) = control.as_mut().filter(|_| !report.pending) {
+            if let Err(error) = mark.write_both(marked, reading.trail.witnesses()) {
+                tracing::warn!(%error, "cannot write the durable mark");
+            }
         }
         let start = Start {
             storage,
@@ -217,9 +214,7 @@ pub fn inspect_with_progress(
     let options = WalOptions::default().recovery_mode(mode);
     progress.expect(view.bytes());
     let mut reading = read(&view, &options, progress, &mut ())?;
-    if let Some(fault) = &reading.fault
-        && decide::action(mode, fault.verdict) == Action::Refuse
-    {
+    if refused(&reading, mode).is_some() {
         reading.report.refused = true;
         return Ok(reading.report);
     }
@@ -227,6 +222,11 @@ pub fn inspect_with_progress(
     reading.report.quarantined = plan.preview();
     reading.report.end = append_at.position();
     Ok(reading.report)
+}
+
+/// The fault that the mode does not allow to repair.
+fn refused(reading: &Reading, mode: RecoveryMode) -> Option<&Fault> {
+    reading.fault.as_ref().filter(|fault| decide::action(mode, fault.verdict) == Action::Refuse)
 }
 
 /// An unsupported segment anywhere forbids any change, so it is looked for before anything else.

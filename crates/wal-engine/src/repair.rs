@@ -136,9 +136,7 @@ impl RepairPlan {
     /// Copies what will be cut or written anew, durably.
     fn keep_parts(&mut self, storage: &dyn Storage, kept: &mut Vec<Quarantined>) -> Result<(), FileError> {
         // DURABILITY: repair-copy. The copies and their names are durable before an original goes.
-        if let Some((target, at, keep)) = &mut self.cut
-            && *keep
-        {
+        if let Some((target, at, keep)) = self.cut.as_mut().filter(|(_, _, keep)| *keep) {
             if *at < target.len {
                 kept.push(save_part(
                     storage,

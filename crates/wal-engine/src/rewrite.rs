@@ -387,7 +387,8 @@ impl<'a> Run<'a> {
             .is_none_or(|output| crate::decide::rotates(output.bytes(), frame, self.segment_bytes_max));
         // When the run's numbers are used up, its last file takes the rest: only a log written with
         // larger segments than now gets there.
-        if full && let Some(number) = self.numbers.get(self.outputs.len()).copied() {
+        let next = self.numbers.get(self.outputs.len()).copied().filter(|_| full);
+        if let Some(number) = next {
             self.begin_output(number)?;
         }
         let storage = self.temporaries.storage;

@@ -420,10 +420,8 @@ impl Scan {
         let failed = |error| read_error(&*self.storage, &file, error);
         let header = header::check(&*opened.file, opened.len).map_err(failed)?;
         let mut mark_fits = false;
-        if let Some(mark) = &self.mark
-            && mark.position.segment == file.number
-            && let MarkStatus::NotReached(at) = self.mark_status
-        {
+        let mark = self.mark.as_ref().filter(|mark| mark.position.segment == file.number);
+        if let (Some(mark), MarkStatus::NotReached(at)) = (mark, self.mark_status) {
             mark_fits = header.is_none() && mark.fits(&*opened.file, opened.len).map_err(failed)?;
             self.mark_status = if mark_fits { MarkStatus::Fits(at) } else { MarkStatus::DoesNotFit(at) };
         }

@@ -202,9 +202,8 @@ impl Shared {
 
     /// Removes a prepared segment that will not be used.
     pub(crate) fn discard_prepared(&self) {
-        if let Some((_, prepared)) = self.prepared.lock().take()
-            && let Err(error) = self.storage.remove(&prepared.name)
-        {
+        let Some((_, prepared)) = self.prepared.lock().take() else { return };
+        if let Err(error) = self.storage.remove(&prepared.name) {
             tracing::debug!(%error, "cannot remove a prepared segment; the next open does");
         }
     }
@@ -233,9 +232,8 @@ pub(crate) fn run(shared: &Shared) {
             shared.prepare_if_due();
         }
         let now = sync::now();
-        if let (Some(due), Some(interval)) = (next_flush, shared.options.flush_interval)
-            && due <= now
-        {
+        let due = next_flush.is_some_and(|due| due <= now);
+        if let Some(interval) = shared.options.flush_interval.filter(|_| due) {
             if let Err(error) = shared.sync() {
                 tracing::error!(%error, "background sync failed");
             }

@@ -52,10 +52,10 @@ impl View {
             listing = list(&*storage)?;
         }
         let listing = intent::apply_to_listing(listing, &intent);
-        if let MarkStatus::DoesNotFit(at) = mark_status
-            && listing.segments.iter().any(|segment| segment.number == at.segment)
-        {
-            mark_status = MarkStatus::NotReached(at);
+        if let MarkStatus::DoesNotFit(at) = mark_status {
+            if listing.segments.iter().any(|segment| segment.number == at.segment) {
+                mark_status = MarkStatus::NotReached(at);
+            }
         }
         Ok(Self {
             storage,

@@ -173,7 +173,7 @@ fn whole_and_spoiled_marks(image: &Image) -> Vec<Case> {
     let above_stale = with_bits(&stale, last, image.entries[below + 1].0.offset + 8, 4);
     let below_stale = with_bits(&stale, last, image.entries[below - 2].0.offset + 8, 4);
     let mut newest_torn = mark_bytes(&stale);
-    newest_torn[if mark_of(&stale).counter.is_multiple_of(2) { 30 } else { 542 }] ^= 1;
+    newest_torn[if mark_of(&stale).counter % 2 == 0 { 30 } else { 542 }] ^= 1;
     let mut both_torn = mark_bytes(disk);
     both_torn[30] ^= 1;
     both_torn[542] ^= 1;

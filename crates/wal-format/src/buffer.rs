@@ -78,8 +78,9 @@ struct Fill<'a> {
 impl Take for Fill<'_> {
     #[inline(always)]
     fn one(&mut self, sample: Sample) {
-        if let Some(slot) = self.free.split_off_first_mut() {
+        if let Some((slot, free)) = mem::take(&mut self.free).split_first_mut() {
             *slot = sample;
+            self.free = free;
         }
     }
 
@@ -100,7 +101,7 @@ mod tests {
 
     fn sample(seed: u64) -> Sample {
         let wide = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Sample::new(wide >> (seed % 64), wide.cast_signed() >> (seed % 61), f64::from_bits(wide))
+        Sample::new(wide >> (seed % 64), crate::cursor::signed(wide) >> (seed % 61), f64::from_bits(wide))
     }
 
     proptest! {

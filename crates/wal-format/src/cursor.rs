@@ -77,15 +77,13 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
         // Almost every text is shorter than 128 bytes.
-        if let Some((&len, rest)) = self.rest.split_first()
-            && len < 0x80
-            && let Some((text, rest)) = rest.split_at_checked(usize::from(len))
-        {
-            self.rest = rest;
-            self.offset += 1 + text.len();
-            return Ok(text);
-        }
-        self.long_text(field)
+        let [len @ ..0x80, rest @ ..] = self.rest else { return self.long_text(field) };
+        let Some((text, rest)) = rest.split_at_checked(usize::from(*len)) else {
+            return self.long_text(field);
+        };
+        self.rest = rest;
+        self.offset += 1 + text.len();
+        Ok(text)
     }
 
     fn long_text(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
@@ -163,6 +161,12 @@ pub(crate) fn wide(size: usize) -> u64 {
 #[inline]
 pub(crate) fn narrow(number: u64) -> Option<usize> {
     usize::try_from(number).ok()
+}
+
+/// The same 64 bits as a signed number.
+#[inline(always)]
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::from_le_bytes(number.to_le_bytes())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use wal_types::varint::unzigzag;
 use wal_types::{Interval, Sample};
 
-use crate::cursor::{Cursor, last_words_at, words_at};
+use crate::cursor::{Cursor, last_words_at, signed, words_at};
 use crate::error::DecodeError;
 use crate::layout::{SAMPLE_BYTES_MIN, SAMPLES_BASE_BYTES};
 use crate::run::{Base, RUN_SAMPLES, Take, Times, take_run};
@@ -12,7 +12,7 @@ use crate::word::Word;
 impl Base {
     pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         let series_ref = cursor.be_u64("the base reference")?;
-        let time_ms = cursor.be_u64("the base time")?.cast_signed();
+        let time_ms = signed(cursor.be_u64("the base time")?);
         Ok(Base { series_ref, time_ms })
     }
 
@@ -46,9 +46,8 @@ pub(crate) fn decode_all(payload: &[u8], out: &mut impl Take) -> Result<Option<I
         at = take_run(payload, at, base, &mut times, out);
         // Where no run begins, a few are read one by one before one is looked for again.
         let mut singles = if at == before { SINGLES } else { 1 };
-        while singles != 0
-            && let Some((sample, next)) = quick_sample(payload, at, base)
-        {
+        while singles != 0 {
+            let Some((sample, next)) = quick_sample(payload, at, base) else { break };
             times.see(sample.time_ms);
             out.one(sample);
             at = next;

@@ -107,6 +107,7 @@ pub fn deletes(data: &[u8]) {
 
 /// Batches made of the bytes come back from their frames item by item, whatever the limit of an entry.
 pub fn round_trip(data: &[u8]) {
+    let unsigned = |number: i64| u64::from_le_bytes(number.to_le_bytes());
     let mut cursor = Cursor::new(data);
     let limit =
         cursor.uvarint("limit").ok().and_then(|limit| u32::try_from(limit % 4096).ok()).unwrap_or(u32::MAX);
@@ -119,16 +120,16 @@ pub fn round_trip(data: &[u8]) {
                 let name = cursor.text("name").unwrap_or(b"name");
                 let value = cursor.text("value").unwrap_or(b"\xff");
                 let labels = Labels::from_pairs([(name, value), (value, name), (b"z".as_slice(), b"")]);
-                series.push(Series::new(number.cast_unsigned(), labels));
+                series.push(Series::new(unsigned(number), labels));
             }
             1 => samples.push(Sample::new(
-                number.cast_unsigned(),
+                unsigned(number),
                 other,
-                f64::from_bits(other.rotate_left(9).cast_unsigned()),
+                f64::from_bits(unsigned(other.rotate_left(9))),
             )),
             _ => {
                 let rows = vec![Interval::new(number, other); narrow(kind % 5).unwrap_or_default()];
-                stones.push(Stone::new(other.cast_unsigned(), Intervals::from_verbatim(rows)));
+                stones.push(Stone::new(unsigned(other), Intervals::from_verbatim(rows)));
             }
         }
     }

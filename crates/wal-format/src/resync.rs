@@ -169,9 +169,10 @@ impl Resync {
             // After a hit only those that are pending count: what starts now starts later.
             let candidate =
                 if self.best.is_some() { None } else { next_candidate(bytes, place..stop, start, self.end) };
-            if let Some((at, (kind, frame_bytes))) = candidate
-                && let Some(valid) = short_is_valid(bytes, at, frame_bytes)
-            {
+            let short = candidate.and_then(|(at, (kind, frame_bytes))| {
+                Some((short_is_valid(bytes, at, frame_bytes)?, at, kind, frame_bytes))
+            });
+            if let Some((valid, at, kind, frame_bytes)) = short {
                 place = at.saturating_add(1);
                 if valid {
                     self.hit(Found { offset: start.saturating_add(wide(at)), kind, frame_bytes });
@@ -301,9 +302,9 @@ fn next_candidate(
 fn first_kind(bytes: &[u8]) -> Option<usize> {
     let is_kind = |byte: &u8| byte.wrapping_sub(KIND_FIRST) < KINDS;
     // Whole blocks without a branch per byte, as most bytes are no kind.
-    let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();
+    let blocks = bytes.chunks_exact(BLOCK_BYTES);
     let without =
-        blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | is_kind(byte))).count();
+        blocks.take_while(|block| !block.iter().fold(false, |any, byte| any | is_kind(byte))).count();
     let skipped = without.saturating_mul(BLOCK_BYTES);
     let ahead = part(bytes, skipped..bytes.len()).iter().position(is_kind)?;
     Some(skipped.saturating_add(ahead))

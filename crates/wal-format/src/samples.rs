@@ -5,7 +5,7 @@ use std::iter::FusedIterator;
 use wal_types::varint::{uvarint_len, zigzag};
 use wal_types::{Interval, Sample};
 
-use crate::cursor::{Cursor, part, wide};
+use crate::cursor::{Cursor, part, signed, wide};
 use crate::decode::{any_sample, decode_all, samples_max};
 use crate::entry::{EntryKind, Framed, fit, frame_items};
 use crate::error::{DecodeError, ItemTooLarge};
@@ -258,7 +258,7 @@ fn put<const N: usize>(block: &mut [u8], at: usize, bytes: [u8; N]) {
 
 #[inline(always)]
 fn differences(base: &Sample, sample: &Sample) -> (u64, u64) {
-    let series_ref = sample.series_ref.0.wrapping_sub(base.series_ref.0).cast_signed();
+    let series_ref = signed(sample.series_ref.0.wrapping_sub(base.series_ref.0));
     (zigzag(series_ref), zigzag(sample.time_ms.wrapping_sub(base.time_ms)))
 }
 

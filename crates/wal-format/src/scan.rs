@@ -133,9 +133,9 @@ pub fn frame_bytes(header: &[u8]) -> Option<(EntryKind, u64)> {
 pub fn all_zero(bytes: &[u8]) -> bool {
     // Folding a block without a branch lets the compiler use wide registers; leaving between blocks keeps a long
     // non-zero tail cheap.
-    let (blocks, rest) = bytes.as_chunks::<ZERO_BLOCK_BYTES>();
-    blocks.iter().all(|block| block.iter().fold(0, |any, byte| any | byte) == 0)
-        && rest.iter().all(|byte| *byte == 0)
+    let mut blocks = bytes.chunks_exact(ZERO_BLOCK_BYTES);
+    let is_zero = |block: &[u8]| block.iter().fold(0, |any, byte| any | byte) == 0;
+    blocks.all(is_zero) && is_zero(blocks.remainder())
 }
 
 fn fault(fault: EntryFault) -> Step<'static> {

@@ -63,7 +63,7 @@ fn naive_encode(batch: &Batch) -> Vec<u8> {
             payload.extend(base_ref.to_be_bytes());
             payload.extend(base_time.to_be_bytes());
             for (series_ref, time_ms, bits) in items {
-                naive_put_signed(&mut payload, series_ref.wrapping_sub(base_ref).cast_signed());
+                naive_put_signed(&mut payload, series_ref.wrapping_sub(base_ref) as i64);
                 naive_put_signed(&mut payload, time_ms.wrapping_sub(base_time));
                 payload.extend(bits.to_be_bytes());
             }
@@ -127,9 +127,9 @@ fn naive_decode(mut log: &[u8]) -> Vec<Batch> {
                 (series_ref, labels)
             })),
             3 => {
-                let (base_ref, base_time) = (naive_u64(body), naive_u64(body).cast_signed());
+                let (base_ref, base_time) = (naive_u64(body), naive_u64(body) as i64);
                 Batch::Samples(until_empty(body, |body| {
-                    let series_ref = base_ref.wrapping_add(naive_signed(body).cast_unsigned());
+                    let series_ref = base_ref.wrapping_add(naive_signed(body) as u64);
                     (series_ref, base_time.wrapping_add(naive_signed(body)), naive_u64(body))
                 }))
             }
@@ -238,7 +238,7 @@ fn batches() -> impl Strategy<Value = Batch> {
         labels.sort_by(|a, b| a.0.cmp(&b.0));
         labels
     });
-    let time = || numbers().prop_map(u64::cast_signed);
+    let time = || numbers().prop_map(|time| time as i64);
     prop_oneof![
         prop::collection::vec((numbers(), labels), 1..6).prop_map(Batch::Series),
         prop::collection::vec((numbers(), time(), value_bits()), 1..200).prop_map(Batch::Samples),

@@ -57,10 +57,8 @@ impl Listing {
         listing.segments.sort_by_key(|segment| segment.number);
         listing.temporaries.sort();
         listing.others.sort();
-        for pair in listing.segments.windows(2) {
-            if let [a, b] = pair
-                && a.number == b.number
-            {
+        for (a, b) in listing.segments.iter().zip(listing.segments.iter().skip(1)) {
+            if a.number == b.number {
                 let text = format!("the names {} and {} mean the same segment", a.name, b.name);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }

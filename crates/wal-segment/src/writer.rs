@@ -48,12 +48,10 @@ impl Prepared {
         };
         let made = write_all_at(&*writer.file, &header, 0).map_err(|(_, error)| error).and_then(|()| {
             // Space is a wish here: without it the first appends find out.
-            if let Err(error) = writer.prepare_ahead()
-                && !is_disk_full(&error)
-            {
-                return Err(error);
+            match writer.prepare_ahead() {
+                Err(error) if !is_disk_full(&error) => Err(error),
+                _ => writer.file.sync(),
             }
-            writer.file.sync()
         });
         match made {
             Ok(()) => Ok(Self { name: name.to_owned(), writer }),

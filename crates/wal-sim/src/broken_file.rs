@@ -78,12 +78,11 @@ impl StorageFile for BrokenFile {
                 if self.ends_at.load(Ordering::Relaxed) == offset {
                     return Ok(0);
                 }
-                if let Ok(n) = read
-                    && n < buffer.len()
-                {
+                let n = read?;
+                if n < buffer.len() {
                     self.ends_at.store(offset + as_u64(n), Ordering::Relaxed);
                 }
-                read
+                Ok(n)
             }
             Defect::BlindBehindZeros if self.is_read_segment() => {
                 let seen = buffer.get_mut(..read?).unwrap_or_default();

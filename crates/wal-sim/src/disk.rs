@@ -180,9 +180,7 @@ impl Disk {
         let mut hash = 0;
         for (name, id) in self.names.live.iter().filter(|(name, _)| wanted(name)) {
             hash = mix_text(hash, name);
-            if *id != FOLDER_ID
-                && let Some(file) = self.files.get(id)
-            {
+            if let Some(file) = self.files.get(id).filter(|_| *id != FOLDER_ID) {
                 hash = file.fingerprint(hash);
             }
         }

@@ -239,9 +239,7 @@ impl File {
             }
         }
         sectors.resize(len.div_ceil(SECTOR_BYTES), Sector::default());
-        if let Some(last) = sectors.last_mut()
-            && !len.is_multiple_of(SECTOR_BYTES)
-        {
+        if let Some(last) = sectors.last_mut().filter(|_| len % SECTOR_BYTES != 0) {
             last.live = cut(&last.live, len % SECTOR_BYTES);
         }
         Self { sectors, len, ..Self::default() }

@@ -68,9 +68,7 @@ impl StorageFile for SimFile {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         let part = bytes.get(..bytes.len().min(limit).min(room)).unwrap_or_default();
-        if let Some(file) = running.disk.file(self.id)
-            && !part.is_empty()
-        {
+        if let Some(file) = running.disk.file(self.id).filter(|_| !part.is_empty()) {
             file.write(part, offset);
         }
         Ok(part.len())

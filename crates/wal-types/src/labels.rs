@@ -193,10 +193,8 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 fn take_canonical<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     // Almost every text is shorter than 128 bytes.
-    if let Some((&len, after)) = rest.split_first()
-        && len < 0x80
-    {
-        let (text, after) = after.split_at_checked(usize::from(len))?;
+    if let [len @ ..0x80, after @ ..] = *rest {
+        let (text, after) = after.split_at_checked(usize::from(*len))?;
         *rest = after;
         return Some(text);
     }

@@ -55,13 +55,13 @@ pub fn uvarint(bytes: &[u8]) -> Option<(u64, usize)> {
 /// Folds the sign into the lowest bit, so that small numbers of either sign are short: 0, -1, 1, -2 become 0, 1, 2, 3.
 #[inline]
 pub fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// Undoes [`zigzag`].
 #[inline]
 pub fn unzigzag(value: u64) -> i64 {
-    ((value >> 1) ^ (value & 1).wrapping_neg()).cast_signed()
+    ((value >> 1) ^ (value & 1).wrapping_neg()) as i64
 }
 
 fn low_byte(value: u64) -> u8 {

@@ -83,7 +83,7 @@ fn series(thread: u64, index: u64) -> Series {
         ("__name__", "http_requests_total"),
         ("instance", &instance),
         ("job", "demo"),
-        ("method", if index.is_multiple_of(5) { "POST" } else { "GET" }),
+        ("method", if index % 5 == 0 { "POST" } else { "GET" }),
         ("path", &path),
     ];
     Series { series_ref: series_ref(thread, index), labels: Labels::from_pairs(labels) }

@@ -20,9 +20,8 @@ pub(crate) fn run(args: &DiffArgs) -> Result<Outcome, Failure> {
         place::log_dir(dir)?;
         foreign::note_if_empty(dir);
     }
-    if let (Ok(a), Ok(b)) = (args.a.canonicalize(), args.b.canonicalize())
-        && a == b
-    {
+    let (a, b) = (args.a.canonicalize().ok(), args.b.canonicalize().ok());
+    if a.is_some() && a == b {
         exit::warn(format_args!("{} and {} are the same directory", args.a.display(), args.b.display()));
     }
     let mut out = place::output()?;

@@ -109,7 +109,7 @@ impl Import<'_> {
         }
         self.lines = number;
         match self.args.sync_every {
-            Some(every) if number.is_multiple_of(every.get()) => self.sync(),
+            Some(every) if number % every == 0 => self.sync(),
             _ => Ok(()),
         }
     }

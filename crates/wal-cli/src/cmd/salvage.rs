@@ -95,10 +95,8 @@ impl Salvage<'_> {
     fn segments(&mut self) -> Result<(), Failure> {
         let dir = self.args.dir.as_path();
         let numbers = segment_numbers(dir)?;
-        for pair in numbers.windows(2) {
-            if let [before, after] = pair
-                && before + 1 < *after
-            {
+        for (before, after) in numbers.iter().zip(numbers.iter().skip(1)) {
+            if before + 1 < *after {
                 let reason = format!("no segments between {before} and {after}");
                 self.miss(Position { segment: before + 1, offset: 0 }, None, reason);
             }

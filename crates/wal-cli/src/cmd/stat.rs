@@ -128,9 +128,7 @@ impl Figures {
 
     /// Counts one segment that was read to its end.
     fn segment(&mut self, summary: &SegmentSummary) {
-        if let Some((end, _)) = &self.end
-            && end.segment + 1 < summary.segment
-        {
+        if let Some((end, _)) = self.end.as_ref().filter(|(end, _)| end.segment + 1 < summary.segment) {
             self.number_gaps.push((end.segment, summary.segment));
         }
         self.segments += 1;

@@ -34,9 +34,8 @@ fn nearest_of<T: Copy + Eq + Hash>(a: &[T], b: &[T]) -> Option<(usize, usize)> {
         if best.is_some_and(|(best_i, best_j)| best_i + best_j <= i) {
             break;
         }
-        if let Some(&j) = first_in_b.get(item)
-            && best.is_none_or(|(best_i, best_j)| i + j < best_i + best_j)
-        {
+        let nearer = |j: &&usize| best.is_none_or(|(best_i, best_j)| i + **j < best_i + best_j);
+        if let Some(&j) = first_in_b.get(item).filter(nearer) {
             best = Some((i, j));
         }
     }

@@ -45,7 +45,7 @@ pub fn every_call_somehow(history: &History, defect: Defect, call: Call, turn: u
     let mut runs = 0;
     for nth in 1.. {
         let at = turn + usize::try_from(nth).unwrap();
-        let for_good = (at / outcomes.len()).is_multiple_of(2);
+        let for_good = (at / outcomes.len()) & 1 == 0;
         if !once(history, defect, Fault { call, nth, for_good, outcome: outcomes[at % outcomes.len()] })? {
             break;
         }
