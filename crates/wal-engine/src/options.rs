@@ -108,8 +108,8 @@ impl WalOptions {
     }
 
     /// How much space is prepared at once, in bytes. Default 1 MiB: eight thousand small commits
-    /// between two preparations, and a small log stays small. Syncs of more than an eighth of it find
-    /// nothing prepared: to write so much twice takes longer than to let the file grow.
+    /// between two preparations, and a small log stays small. Where syncs are usually of more than an
+    /// eighth of it nothing is prepared: to write so much twice takes longer than to let the file grow.
     #[must_use]
     pub fn window_bytes(mut self, bytes: u64) -> Self {
         self.window_bytes = bytes;

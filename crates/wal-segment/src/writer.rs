@@ -42,6 +42,7 @@ impl Prepared {
             written: as_u64(layout::HEADER_BYTES),
             ready: as_u64(layout::HEADER_BYTES),
             asked_at: as_u64(layout::HEADER_BYTES),
+            usual_bytes: 0,
             is_nearly_full: false,
             space,
             zeros_instead: false,
@@ -89,6 +90,8 @@ pub struct SegmentWriter {
     ready: u64,
     /// Entries ended here when space was last asked for.
     asked_at: u64,
+    /// So much is written from one asking to the next: a moving mean, in which the last weighs a quarter.
+    usual_bytes: u64,
     /// As much again as was written before space was last asked for does not fit the segment.
     is_nearly_full: bool,
     space: Space,
@@ -111,7 +114,16 @@ impl SegmentWriter {
     #[must_use]
     pub fn resume(file: Box<dyn StorageFile>, written: u64, space: Space) -> Self {
         let (ready, asked_at) = (written, written);
-        Self { file, written, ready, asked_at, is_nearly_full: false, space, zeros_instead: false }
+        Self {
+            file,
+            written,
+            ready,
+            asked_at,
+            usual_bytes: 0,
+            is_nearly_full: false,
+            space,
+            zeros_instead: false,
+        }
     }
 
     /// The offset behind the last entry.
@@ -154,7 +166,7 @@ impl SegmentWriter {
     /// Prepares the next window of space when the last one is about to be used up. The space becomes
     /// durable with the next sync, together with the entries before it, so that the syncs after that
     /// one find nothing but data to write. Nothing is prepared when a window would serve fewer than
-    /// eight syncs like the one at hand: a disk whose bandwidth is used up writes every byte twice then.
+    /// eight of the usual syncs: a disk whose bandwidth is used up writes every byte twice then.
     /// Where the segment has no room for one more like it, the space left over is trimmed, so that the
     /// rotation to come need not wait for that.
     ///
@@ -165,7 +177,10 @@ impl SegmentWriter {
         let to = (self.written + window_bytes).min(segment_bytes_max);
         let enough = self.written + window_bytes / 4 < self.ready;
         let at_once = self.written - std::mem::replace(&mut self.asked_at, self.written);
-        let in_vain = window_bytes / 8 < at_once;
+        // Groups of commits differ in size: with the last one alone to go by, files of large entries would
+        // change between written twice and growing.
+        self.usual_bytes = self.usual_bytes - self.usual_bytes / 4 + at_once / 4;
+        let in_vain = window_bytes / 8 < self.usual_bytes;
         self.is_nearly_full = segment_bytes_max < self.written.saturating_add(at_once);
         if self.is_nearly_full && self.has_space_ahead() {
             return self.trim();
