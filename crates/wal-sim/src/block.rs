@@ -5,6 +5,8 @@ use std::sync::Arc;
 /// What a disk writes whole or not at all, in bytes.
 pub(crate) const SECTOR_BYTES: usize = 512;
 
+const ZEROS: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
+
 /// The bytes of a sector and a hash of them, computed once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block {
@@ -38,7 +40,7 @@ pub(crate) fn same(one: &Content, other: &Content) -> bool {
 
 /// The bytes of a content.
 pub(crate) fn bytes_of(content: &Content) -> [u8; SECTOR_BYTES] {
-    content.as_ref().map_or([0; SECTOR_BYTES], |block| block.bytes)
+    content.as_ref().map_or(ZEROS, |block| block.bytes)
 }
 
 /// The content with zeros from `keep` bytes on.
@@ -46,6 +48,17 @@ pub(crate) fn cut(content: &Content, keep: usize) -> Content {
     let mut bytes = bytes_of(content);
     bytes.get_mut(keep..)?.fill(0);
     self::content(bytes)
+}
+
+/// The content with these bytes from `at` on.
+pub(crate) fn written(content: &Content, at: usize, bytes: &[u8]) -> Content {
+    // Most of what a log writes is zeros ahead of it, over zeros.
+    if content.is_none() && ZEROS.get(..bytes.len()) == Some(bytes) {
+        return None;
+    }
+    let mut now = bytes_of(content);
+    now.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
+    self::content(now)
 }
 
 /// Mixes a word into a hash. Fast, and good enough to tell disks apart; nothing else relies on it.

@@ -98,15 +98,16 @@ impl StorageFile for BrokenFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let clears = bytes.iter().all(|byte| *byte == 0);
+        // Asked last: most writes are zeros ahead of the log, and most runs have no defect.
+        let clears = || bytes.iter().all(|byte| *byte == 0);
         match self.kind {
             Kind::Mark => _ = self.shared.slots.fetch_add(1, Ordering::Relaxed),
             _ => self.shared.slots.store(0, Ordering::Relaxed),
         }
         let skipped = match self.shared.defect {
-            Defect::NoIntentWrite => self.kind == Kind::Intent && !clears,
+            Defect::NoIntentWrite => self.kind == Kind::Intent && !clears(),
             // Its creation is left alone: that one is longer.
-            Defect::NoIntentClear => self.kind == Kind::Intent && clears && bytes.len() < 512,
+            Defect::NoIntentClear => self.kind == Kind::Intent && bytes.len() < 512 && clears(),
             Defect::NoRewriteOfShown => {
                 self.kind == Kind::Segment && self.opened_to_write && self.shows(bytes, offset)
             }
@@ -114,7 +115,7 @@ impl StorageFile for BrokenFile {
             Defect::FullForGood if self.is_segment() && self.shared.was_full.load(Ordering::Relaxed) => {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
-            Defect::SpaceOnlyReserved if self.is_segment() && clears && self.inner.len()? <= offset => {
+            Defect::SpaceOnlyReserved if self.is_segment() && clears() && self.inner.len()? <= offset => {
                 self.inner.allocate(offset, as_u64(bytes.len()))?;
                 true
             }
@@ -123,7 +124,7 @@ impl StorageFile for BrokenFile {
         if skipped {
             return Ok(bytes.len());
         }
-        if self.shared.defect == Defect::WritesFallShort && self.is_segment() && !clears {
+        if self.shared.defect == Defect::WritesFallShort && self.is_segment() && !clears() {
             let but_one = bytes.get(..bytes.len().saturating_sub(1)).unwrap_or_default();
             self.inner.write_at(but_one, offset)?;
             return Ok(bytes.len());

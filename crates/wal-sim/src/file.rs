@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::block::{Content, SECTOR_BYTES, bytes_of, content, cut, mix, same};
+use crate::block::{Content, SECTOR_BYTES, content, cut, mix, same, written};
 use crate::choice::{Pick, Unit, UnitKind};
 use crate::rng::Rng;
 
@@ -91,11 +91,7 @@ impl File {
             let size = (SECTOR_BYTES - within).min(bytes.len() - done);
             let from = bytes.get(done..done + size).unwrap_or(&[]);
             if let Some(sector) = self.sectors.get_mut(at / SECTOR_BYTES) {
-                let mut now = bytes_of(&sector.live);
-                if let Some(to) = now.get_mut(within..within + size) {
-                    to.copy_from_slice(from);
-                }
-                sector.change(content(now));
+                sector.change(written(&sector.live, within, from));
                 sector.unsure |= self.distrusted && sector.reserved && !sector.written;
                 sector.written = true;
             }
