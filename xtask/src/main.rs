@@ -121,13 +121,18 @@ const VERBS: &[Verb] = &[
 ];
 
 fn main() -> ExitCode {
+    let is_help = |arg: &String| ["help", "--help", "-h"].contains(&arg.as_str());
     let mut args = std::env::args().skip(1);
-    let Some(name) = args.next() else {
+    let Some(name) = args.next().filter(|name| !is_help(name)) else {
         print!("{}", help());
         return ExitCode::SUCCESS;
     };
     let rest: Vec<String> = args.collect();
     let verb = VERBS.iter().find(|verb| verb.name == name);
+    if let Some(verb) = verb.filter(|_| rest.first().is_some_and(is_help)) {
+        println!("cargo xtask {}: {}", verb.name, verb.help);
+        return ExitCode::SUCCESS;
+    }
     let mut tally = Tally::default();
     match (Repo::find(), verb) {
         (Err(why), _) => tally.step("metadata", || Err(why)),
