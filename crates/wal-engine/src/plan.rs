@@ -6,7 +6,7 @@ use wal_format::layout;
 use wal_segment::{Access, Fault, Position, SegmentStats, Verdict};
 
 use crate::error::{Error, Result};
-use crate::mark::Trail;
+use crate::mark::{MarkStatus, Trail};
 use crate::repair::{RepairPlan, Target};
 use crate::report::RecoveryReport;
 use crate::scan::Finished;
@@ -152,6 +152,14 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
     if !damaged && append_at.position().segment != plan.mark_at.segment {
         plan.mark_at = append_at.position();
         plan.witnesses.clear();
+    }
+    // A mark before the first entry of a segment proves nothing. If the one there is tells that what is cut was torn, it
+    // must go on telling: power loss before the cut would find damage.
+    if let (false, Some(mark), MarkStatus::Fits(at)) = (damaged, &view.mark, reading.report.mark) {
+        if plan.mark_at.offset == header_bytes && at.segment < plan.mark_at.segment {
+            plan.mark_at = at;
+            plan.witnesses.clone_from(&mark.witnesses);
+        }
     }
     Ok((plan, append_at, kept))
 }
