@@ -68,10 +68,9 @@ impl Import<'_> {
                 Err(error) => {
                     let number = self.lines + 1;
                     self.sync()?;
-                    let (kept, dir) = (self.lines, self.args.dir.display());
+                    let kept = self.kept();
                     return Err(Failure::io(format_args!(
-                        "standard input, line {number}: {error}\n  \
-                         next: the {kept} lines before it are durable in {dir}: go on behind them"
+                        "standard input, line {number}: {error}\n  next: {kept}: go on with this one"
                     )));
                 }
             }
@@ -137,11 +136,20 @@ impl Import<'_> {
         if self.synced_lines != Some(self.lines) {
             self.sync()?;
         }
-        let (kept, dir) = (self.lines, self.args.dir.display());
+        let kept = self.kept();
         Err(Failure::bad_input(format_args!(
-            "standard input, line {number}: {reason}\n  \
-             next: the {kept} lines before it are durable in {dir}: correct this line and go on with it"
+            "standard input, line {number}: {reason}\n  next: {kept}: correct this line and go on with it"
         )))
+    }
+
+    /// What became of the lines before the one that stops the import.
+    fn kept(&self) -> String {
+        let dir = self.args.dir.display();
+        match self.lines {
+            0 => "nothing came before it".to_owned(),
+            1 => format!("the line before it is durable in {dir}"),
+            lines => format!("the {lines} lines before it are durable in {dir}"),
+        }
     }
 
     /// The log took no more: tries to save what it took, and says how much is durable.
