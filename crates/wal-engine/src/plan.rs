@@ -148,14 +148,13 @@ pub(crate) fn plan(view: &View, reading: &mut Reading) -> Result<(RepairPlan, Ap
     plan.mark_at = kept
         .last()
         .map_or(append_at.position(), |last| Position { segment: last.number, offset: last.bytes });
-    // A mark in a segment that appending has left says that a fault there is damage; this one is none.
     if !damaged && append_at.position().segment != plan.mark_at.segment {
+        // A mark in a segment that appending has left says that a fault there is damage; this one is none.
         plan.mark_at = append_at.position();
         plan.witnesses.clear();
-    }
-    // A mark before the first entry of a segment proves nothing. If the one there is tells that what is cut was torn, it
-    // must go on telling: power loss before the cut would find damage.
-    if let (false, Some(mark), MarkStatus::Fits(at)) = (damaged, &view.mark, reading.report.mark) {
+    } else if let (false, Some(mark), MarkStatus::Fits(at)) = (damaged, &view.mark, reading.report.mark) {
+        // A mark before the first entry of a segment proves nothing. One in a segment before may tell that what is cut
+        // was torn, and must go on telling: power loss before the cut would find damage.
         if plan.mark_at.offset == header_bytes && at.segment < plan.mark_at.segment {
             plan.mark_at = at;
             plan.witnesses.clone_from(&mark.witnesses);

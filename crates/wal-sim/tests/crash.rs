@@ -141,14 +141,6 @@ fn going_on_behind_an_unmarked_hole_loses_only_what_was_not_durable() {
     replay(&schedule, Defect::None, &mut |_| ()).unwrap();
 }
 
-/// A torn tail of all that a segment holds, told by the mark at the end of the segment before: the repair that cuts it
-/// put the mark where it proves nothing, lost power before the cut, and then the tail was damage.
-#[test]
-fn a_torn_tail_stays_one_while_its_repair_is_cut_short() {
-    let schedule = "history skipping 1000020\ncrash 92 keep 1 1 0 1 1\ncrash 13 keep 1".parse().unwrap();
-    replay(&schedule, Defect::None, &mut |_| ()).unwrap();
-}
-
 #[test]
 fn a_history_gives_the_same_moments_every_time() {
     for kind in KINDS {

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use wal_engine::{RecoveryMode, RecoveryReport, Sample, Verdict, Wal, WalOptions};
+use wal_format::{SegmentHeader, frame_samples};
 use wal_segment::dir::segment_name;
 use wal_sim::{Call, Disk, Fault, Outcome, Pick, SimDisk, UnitKind};
 
@@ -156,6 +157,38 @@ fn an_intent_that_is_only_in_the_cache_is_made_durable_before_it_is_followed() {
             }
         }
     }
+}
+
+/// Pages of the first commit to a segment reached the disk out of order, and the mark at the end of the segment before
+/// tells that they are torn. A repair that cuts them dies before the cut: they are torn still, and what stands behind
+/// the hole does not come back.
+#[test]
+fn a_torn_tail_stays_one_while_its_repair_is_cut_short() {
+    let sim = SimDisk::new(Disk::new());
+    let (wal, _) = open(&sim, RecoveryMode::SkipDamaged).unwrap();
+    log(&wal, 1).unwrap();
+    wal.close().unwrap();
+    let mut disk = sim.disk();
+    let mut bytes = SegmentHeader::CURRENT.to_bytes().to_vec();
+    for time_ms in 2..=3 {
+        frame_samples(&[Sample::new(1, time_ms, 0.1)], u32::MAX, &mut bytes).unwrap();
+    }
+    bytes[8..20].fill(0xff);
+    disk.put(&segment_name(2), &bytes);
+    let mark = disk.contents("durable");
+    let mut between = 0;
+    for (at, moment) in moments_of_opening(disk, RecoveryMode::SkipDamaged).iter().enumerate() {
+        for all in [0, 1] {
+            let picks = moment.units().into_iter().map(|unit| Pick::State(all * (unit.states - 1)));
+            let after = moment.after_power_loss(&picks.collect::<Vec<_>>());
+            let is_cut = after.contents(&segment_name(2)) != Some(bytes.clone());
+            between += u64::from(after.contents("durable") != mark && !is_cut);
+            let (_, report) = open(&SimDisk::new(after), RecoveryMode::SkipDamaged).unwrap();
+            let wanted = if is_cut { Verdict::Clean } else { Verdict::Torn };
+            assert_eq!((report.verdict, report.stats.samples), (wanted, 8), "moment {at}");
+        }
+    }
+    assert!(0 < between, "no power loss between the mark and the cut");
 }
 
 /// A repair that steps over damage dies between changing the mark and putting the rewritten segment in place: the
