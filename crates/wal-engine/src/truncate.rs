@@ -88,6 +88,9 @@ pub(crate) fn run(
     let mut waiting = candidates(shared, mint_ms);
     progress.expect(waiting.iter().flatten().map(|segment| segment.bytes).sum());
     let mut tight = stalled;
+    if !waiting.is_empty() {
+        tight |= forget_old_intent(shared)?;
+    }
     loop {
         let passed =
             pass(shared, waiting, mint_ms, tight, &mut Meter::new(progress), &mut keep, &mut report)?;
@@ -110,6 +113,26 @@ pub(crate) fn run(
         let _ = create_reserve(&*shared.storage, &shared.options);
     }
     Ok(report)
+}
+
+/// Sees to it that no older intent is on the disk; whether space had to be given back for that.
+///
+/// That none shows may be true of the page cache only: who cleared it may have died before the sync.
+fn forget_old_intent(shared: &Shared) -> Result<bool> {
+    let storage = &*shared.storage;
+    // DURABILITY: truncate-old-intent. Before the first temporary has a name: an older intent that power
+    // loss brings back names temporaries alike, and what is half written would take a segment's place.
+    let forget = || IntentFile::open(storage).and_then(|intent| intent.clear());
+    let (relieved, forgotten) = match forget() {
+        // Some file systems need room for what is there already, too.
+        Err(error) if is_disk_full(&error) => {
+            relieve(shared);
+            (true, forget())
+        }
+        forgotten => (false, forgotten),
+    };
+    forgotten.map_err(|error| Error::file("clear", storage.path(INTENT_FILE), error))?;
+    Ok(relieved)
 }
 
 /// The sealed segments whose samples are all old, in runs of neighbours.

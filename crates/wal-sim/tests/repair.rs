@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use wal_engine::{RecoveryMode, RecoveryReport, Sample, Verdict, Wal, WalOptions};
+use wal_engine::{Labels, RecoveryMode, RecoveryReport, Sample, Series, Verdict, Wal, WalOptions};
 use wal_format::{SegmentHeader, frame_samples};
 use wal_segment::dir::segment_name;
 use wal_sim::{Call, Disk, Fault, Outcome, Pick, SimDisk, UnitKind};
@@ -32,12 +32,20 @@ fn log_many(wal: &Wal, time_ms: i64, count: u64) -> wal_engine::Result<()> {
 
 /// Opens the log, and keeps the disk as it is before each call that changes it.
 fn moments_of_opening(disk: Disk, mode: RecoveryMode) -> Vec<Disk> {
-    let (sim, moments) = (SimDisk::new(disk), Arc::new(Mutex::new(Vec::new())));
+    let sim = SimDisk::new(disk);
+    let mut opened = None;
+    let moments = moments_of(&sim, || opened = Some(open(&sim, mode).unwrap()));
+    drop(opened);
+    moments
+}
+
+/// Does something, and keeps the disk as it is before each call that changes it, and at the end.
+fn moments_of(sim: &SimDisk, something: impl FnOnce()) -> Vec<Disk> {
+    let moments = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&moments);
     sim.watch(Box::new(move |disk| kept.lock().unwrap().push(disk.clone())));
-    let opened = open(&sim, mode).unwrap();
+    something();
     sim.unwatch();
-    drop(opened);
     let mut moments = std::mem::take(&mut *moments.lock().unwrap());
     moments.push(sim.disk());
     moments
@@ -242,4 +250,42 @@ fn no_repair_goes_on_without_a_mark_that_is_there() {
         }
     }
     assert_ne!(refused, 0);
+}
+
+/// A process dies at any moment of a truncation, also before the sync that clears its intent. The next one, on the
+/// running machine, sees none and truncates again, and power fails within that: the first intent, which the disk
+/// still has, names a temporary like the one that is being written, and must not be followed with it.
+#[test]
+fn an_intent_whose_clearing_no_sync_has_covered_does_not_come_back() {
+    let sim = SimDisk::new(Disk::new());
+    let (wal, _) = open(&sim, RecoveryMode::PointInTime).unwrap();
+    let series = |from: u64| [Series::new(from, Labels::from_pairs([("i", &from.to_string())]))];
+    for n in 1..=6 {
+        wal.log_series(&series(n)).unwrap();
+        log(&wal, i64::try_from(n).unwrap()).unwrap();
+    }
+    let deaths = moments_of(&sim, || _ = wal.truncate(3, |_| true).unwrap());
+    let mut brought_back = 0;
+    for (death, moment) in deaths.iter().enumerate() {
+        let next = SimDisk::new(moment.clone());
+        let (wal, _) = open(&next, RecoveryMode::PointInTime).unwrap();
+        let losses = moments_of(&next, || _ = wal.truncate(5, |_| true).unwrap());
+        for (loss, moment) in losses.iter().enumerate() {
+            let picks: Vec<Pick> = moment
+                .units()
+                .iter()
+                .map(|unit| match unit.kind {
+                    UnitKind::Name(_) => Pick::State(1),
+                    _ => Pick::State(0),
+                })
+                .collect();
+            let left = moment.after_power_loss(&picks);
+            let shows = |disk: &Disk| disk.contents("intent").is_some_and(|bytes| bytes[0] != 0);
+            brought_back += u32::from(shows(&left) && !shows(moment));
+            let (_, report) = open(&SimDisk::new(left), RecoveryMode::PointInTime).unwrap();
+            assert_eq!(report.verdict, Verdict::Clean, "death {death}, loss {loss}");
+            assert_eq!(report.stats.series, 6, "death {death}, loss {loss}");
+        }
+    }
+    assert_ne!(brought_back, 0, "no intent came back, so nothing was tried");
 }
