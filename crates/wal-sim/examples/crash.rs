@@ -77,7 +77,7 @@ fn main() -> ExitCode {
                 while !stop.load(Ordering::Relaxed) {
                     let turn = next.fetch_add(1, Ordering::Relaxed);
                     let index = usize::try_from(turn).unwrap() % kinds.len();
-                    let history = History::new(kinds[index], seed * 1_000_000 + turn);
+                    let history = History::varied(kinds[index], seed * 1_000_000 + turn);
                     let mut driver = Driver::new(Effort::long(STATES_OF_ONE), seed ^ turn);
                     let tried = driver.try_history(&history);
                     let mut sum = sum.lock().unwrap();

@@ -105,6 +105,12 @@ impl SimDisk {
         self.running().faults.met.clone()
     }
 
+    /// How many of them there are.
+    #[must_use]
+    pub fn met_count(&self) -> usize {
+        self.running().faults.met.len()
+    }
+
     /// By how many bytes a buffer for reading was larger than what there was to read, at most: who takes
     /// memory for lengths that nobody checked is told by it.
     #[must_use]

@@ -1,10 +1,12 @@
-//! The contract of the storage seam, held against the real file system and the simulated disk alike.
+//! The contract of the storage seam, held against the real file system, the simulated disk, and that behind the
+//! decorator which makes the seeded defects, when it makes none.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use wal_segment::{Access, FileKind, Folder, LockAttempt, Modes, OsStorage, Replace, Storage};
-use wal_sim::{Disk, SimDisk};
+use wal_sim::{Broken, Defect, Disk, SimDisk};
 
 /// Holds one part of the contract against every implementation.
 fn on_every_storage(contract: impl Fn(&dyn Storage)) {
@@ -12,9 +14,13 @@ fn on_every_storage(contract: impl Fn(&dyn Storage)) {
     let real = OsStorage::new(&dir.path().join("log"), Modes::default());
     real.create_log_folder().unwrap();
     contract(&real);
-    let simulated = SimDisk::new(Disk::new());
-    simulated.create_log_folder().unwrap();
-    contract(&simulated);
+    let simulated = || {
+        let simulated = SimDisk::new(Disk::new());
+        simulated.create_log_folder().unwrap();
+        simulated
+    };
+    contract(&simulated());
+    contract(&Broken::new(Arc::new(simulated()), Defect::None));
 }
 
 fn names(storage: &dyn Storage, folder: Folder) -> Vec<String> {

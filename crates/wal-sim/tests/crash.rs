@@ -141,6 +141,24 @@ fn going_on_behind_an_unmarked_hole_loses_only_what_was_not_durable() {
     replay(&schedule, Defect::None, &mut |_| ()).unwrap();
 }
 
+/// A schedule names its history, and both kinds of sizes must be found again by that.
+#[test]
+fn a_history_is_found_again_by_its_name() {
+    for kind in KINDS {
+        for history in [History::new(kind, 3), History::varied(kind, 3)] {
+            let again = History::named(&history.name).unwrap();
+            assert_eq!(
+                (again.ops, again.next_id),
+                (history.ops.clone(), history.next_id),
+                "{}",
+                history.name
+            );
+            assert_eq!(format!("{:?}", again.options), format!("{:?}", history.options), "{}", history.name);
+        }
+        assert_ne!(History::new(kind, 3).more(1), History::varied(kind, 3).more(1));
+    }
+}
+
 #[test]
 fn a_history_gives_the_same_moments_every_time() {
     for kind in KINDS {

@@ -63,6 +63,8 @@ pub struct History {
     pub writes_zeros: bool,
     /// Files on the disk before it begins.
     pub files: Vec<(String, Vec<u8>)>,
+    /// How it goes on behind a crash follows from this and the number of crashes.
+    more_seed: u64,
 }
 
 /// Whether a history, by its name, has rotation, truncation, repair or closing in it.
@@ -87,28 +89,67 @@ pub const KINDS: [&str; 13] = [
     "numbers",
 ];
 
+/// What the name of a history with [`Sizes::Varied`] ends in.
+const VARIED: &str = " varied";
+
+/// The sizes of entries and segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sizes {
+    /// A few, so that a seed is soon tried again with another order of things.
+    Few,
+    /// One of these and up to a half more, so that ends fall anywhere in a sector.
+    Varied,
+}
+
+impl Sizes {
+    fn count(self, rng: &mut Rng, few: [u16; 4]) -> u16 {
+        let count = few[rng.below(few.len())];
+        match self {
+            Self::Few => count,
+            Self::Varied => count + u16::try_from(rng.below(usize::from(count / 2) + 1)).unwrap(),
+        }
+    }
+}
+
 /// The number of the last segment whose name has the width that the reference gives it, less one.
 const LAST_NARROW: u64 = 999_998;
 
 impl History {
-    /// The history of this name: a kind and a seed.
+    /// The history of this name: a kind, a seed, and whether its sizes vary.
     pub fn named(name: &str) -> Option<Self> {
+        let (name, sizes) = match name.strip_suffix(VARIED) {
+            Some(name) => (name, Sizes::Varied),
+            None => (name, Sizes::Few),
+        };
         let (kind, seed) = name.split_once(' ')?;
-        Some(Self::new(KINDS.iter().find(|known| **known == kind)?, seed.parse().ok()?))
+        Some(Self::with_sizes(KINDS.iter().find(|known| **known == kind)?, seed.parse().ok()?, sizes))
     }
 
+    /// A history whose entries and segments have one of a few sizes.
     pub fn new(kind: &str, seed: u64) -> Self {
+        Self::with_sizes(kind, seed, Sizes::Few)
+    }
+
+    /// A history that shares few images with others: its sizes vary, and so does how it goes on.
+    pub fn varied(kind: &str, seed: u64) -> Self {
+        Self::with_sizes(kind, seed, Sizes::Varied)
+    }
+
+    fn with_sizes(kind: &str, seed: u64, sizes: Sizes) -> Self {
         let mut rng = Rng::new(seed.wrapping_mul(31) ^ kind.len() as u64);
-        let (options, writes_zeros) = options(&mut rng, kind);
-        let name = format!("{kind} {seed}");
+        let (options, writes_zeros) = options(&mut rng, kind, sizes);
+        let (name, more_seed) = match sizes {
+            Sizes::Few => (format!("{kind} {seed}"), 0),
+            Sizes::Varied => (format!("{kind} {seed}{VARIED}"), seed << 8),
+        };
         if is_plotted(kind) {
-            let (ops, next_id) = plotted(&mut rng, kind);
+            let (ops, next_id) = plotted(&mut rng, kind, sizes);
             let mut files = Vec::new();
             if kind == "numbers" {
                 let header = wal_format::SegmentHeader::CURRENT.to_bytes().to_vec();
                 files.push((wal_segment::dir::segment_name(LAST_NARROW), header));
             }
-            return Self { name, options, ops, next_id, writes_zeros, files };
+            return Self { name, options, ops, next_id, writes_zeros, files, more_seed };
         }
         let mut ops = Vec::new();
         let mut next_id: u32 = 1;
@@ -120,7 +161,7 @@ impl History {
             "reopening" => (10, &[Op::Reopen, Op::Kill, Op::Reopen]),
             _ => (18, &[Op::Truncate(0), Op::Reopen, Op::Kill, Op::Truncate(0)]),
         };
-        let size = [1, 2, 55, 140][rng.below(4)];
+        let size = sizes.count(&mut rng, [1, 2, 55, 140]);
         for index in 0..appends {
             if !rest.is_empty() && index != 0 && index % appends.div_ceil(rest.len() + 1) == 0 {
                 match rest[index / appends.div_ceil(rest.len() + 1) - 1] {
@@ -131,7 +172,7 @@ impl History {
                     op => ops.push(op),
                 }
             }
-            ops.push(Op::Append(entry(&mut rng, kind, next_id, size)));
+            ops.push(Op::Append(entry(&mut rng, kind, next_id, size, sizes)));
             next_id += 1;
             if rng.one_in(3) {
                 ops.push(Op::Commit);
@@ -140,7 +181,7 @@ impl History {
         if rng.one_in(3) {
             ops.push(Op::Reopen);
         }
-        Self { name, options, ops, next_id, writes_zeros, files: Vec::new() }
+        Self { name, options, ops, next_id, writes_zeros, files: Vec::new(), more_seed }
     }
 
     /// The disk that it begins on.
@@ -165,7 +206,7 @@ impl History {
 
     /// A few more appends and commits, as follow a recovery after so many crashes.
     pub fn more(&self, depth: usize) -> Vec<Op> {
-        let mut rng = Rng::new(depth as u64);
+        let mut rng = Rng::new(self.more_seed ^ depth as u64);
         let next_id = self.next_id + 100 * u32::try_from(depth).unwrap();
         let mut ops = Vec::new();
         let size = [1, 55, 140][rng.below(3)];
@@ -189,8 +230,9 @@ fn is_plotted(kind: &str) -> bool {
 }
 
 /// A history that tells of one thing, between appends and commits; and the first number not used in it.
-fn plotted(rng: &mut Rng, kind: &str) -> (Vec<Op>, u32) {
-    let mut plot = Plot { ops: Vec::new(), next_id: 1, size: [1, 2, 30, 55][rng.below(4)], kind };
+fn plotted(rng: &mut Rng, kind: &str, sizes: Sizes) -> (Vec<Op>, u32) {
+    let size = sizes.count(rng, [1, 2, 30, 55]);
+    let mut plot = Plot { ops: Vec::new(), next_id: 1, size, sizes, kind };
     plot.some(rng, 4);
     plot.ops.push(Op::Commit);
     for _ in 0..1 + rng.below(2) {
@@ -246,6 +288,7 @@ struct Plot<'a> {
     ops: Vec<Op>,
     next_id: u32,
     size: u16,
+    sizes: Sizes,
     kind: &'a str,
 }
 
@@ -253,7 +296,7 @@ impl Plot<'_> {
     /// Some appends, and now and then a commit.
     fn some(&mut self, rng: &mut Rng, appends: usize) {
         for _ in 0..appends {
-            self.ops.push(Op::Append(entry(rng, self.kind, self.next_id, self.size)));
+            self.ops.push(Op::Append(entry(rng, self.kind, self.next_id, self.size, self.sizes)));
             self.next_id += 1;
             if rng.one_in(3) {
                 self.ops.push(Op::Commit);
@@ -273,7 +316,7 @@ fn rot(rng: &mut Rng) -> Rot {
     }
 }
 
-fn entry(rng: &mut Rng, kind: &str, id: u32, size: u16) -> Entry {
+fn entry(rng: &mut Rng, kind: &str, id: u32, size: u16, sizes: Sizes) -> Entry {
     let truncates = matches!(kind, "truncation" | "mixed" | "full" | "backup");
     // What a truncation leaves where it was is what an old mark could still be taken to fit.
     if truncates && id == 1 {
@@ -282,21 +325,21 @@ fn entry(rng: &mut Rng, kind: &str, id: u32, size: u16) -> Entry {
     match rng.below(if truncates { 5 } else { 12 }) {
         0 | 1 => Entry::Series { id, kept: 3 },
         2 if truncates => Entry::Deletes { id },
-        3 => Entry::Samples { id, count: [1, 2, 55, 140][rng.below(4)] },
+        3 => Entry::Samples { id, count: sizes.count(rng, [1, 2, 55, 140]) },
         _ => Entry::Samples { id, count: size },
     }
 }
 
 /// How the log is opened, and whether it writes zeros ahead.
-fn options(rng: &mut Rng, kind: &str) -> (WalOptions, bool) {
+fn options(rng: &mut Rng, kind: &str, sizes: Sizes) -> (WalOptions, bool) {
     let small = !matches!(kind, "fresh" | "appends");
-    let segment_bytes = if small { [256, 512, 1024, 2048][rng.below(4)] } else { 8192 };
+    let segment_bytes = if small { sizes.count(rng, [256, 512, 1024, 2048]) } else { 8192 };
     let preallocation =
         [Preallocation::ZeroFill, Preallocation::None, Preallocation::Fallocate][rng.below(3)];
     let options = WalOptions::default()
         .background_thread(false)
         .replay_threads(1)
-        .segment_bytes_max(segment_bytes)
+        .segment_bytes_max(u64::from(segment_bytes))
         .buffer_bytes(4096)
         .window_bytes(4096)
         .preallocation(preallocation)

@@ -113,9 +113,13 @@ impl Run {
 
     /// The same, on a disk that fails: an error of the log is no broken promise, so it is returned.
     pub fn open_or_refuse(&mut self) -> Result<Option<wal_engine::Error>, String> {
-        let storage: Arc<dyn Storage> = Arc::new(Broken::new(Arc::new(self.sim.clone()), self.defect));
+        let sim = Arc::new(self.sim.clone());
+        let storage: Arc<dyn Storage> = match self.defect {
+            Defect::None => sim,
+            defect => Arc::new(Broken::new(sim, defect)),
+        };
         let before = self.sim.disk();
-        (self.unsettled, self.met_before) = (false, self.sim.met().len());
+        (self.unsettled, self.met_before) = (false, self.sim.met_count());
         let first_moment = self.moments.lock().unwrap().len();
         let mut found = Found::default();
         let mut opened = open_with(&storage, &self.options, &mut found);
@@ -266,6 +270,9 @@ impl Run {
 
     /// A segment or the log directory whose sync failed since the log was opened.
     fn failed_sync(&self) -> Option<String> {
+        if self.sim.met_count() == self.met_before {
+            return None;
+        }
         let met = self.sim.met().into_iter().skip(self.met_before);
         met.filter(|(call, name)| match call {
             Call::Sync => wal_segment::dir::segment_number(name).is_some(),
@@ -457,7 +464,7 @@ impl Run {
         let had_reserve = self.sim.disk().contents("reserve").is_some();
         let truncated = self.wal().truncate(mint_ms, keep);
         // The reserve is larger than these logs: once it is given back there is room for what is kept.
-        let relieves = had_reserve && self.sim.met().len() == self.met_before && !old.is_empty();
+        let relieves = had_reserve && self.sim.met_count() == self.met_before && !old.is_empty();
         let is_short = match &truncated {
             Ok(report) => report.segments_deferred != 0,
             Err(error) => error.kind() == ErrorKind::DiskFull,
