@@ -44,6 +44,12 @@ pub fn rewrite_name(number: u64) -> String {
     temporary_name(&format!("{}.rewrite", segment_name(number)))
 }
 
+/// Whether a temporary has a name that an intent could give it.
+#[must_use]
+pub fn is_rewrite_name(name: &str) -> bool {
+    name.ends_with(&temporary_name(".rewrite"))
+}
+
 /// The bytes of an intent.
 #[must_use]
 pub fn encode(steps: &[IntentStep]) -> Vec<u8> {
@@ -191,6 +197,22 @@ impl IntentFile {
         write_all_at(&*self.file, &[0; HEAD_BYTES], 0).map_err(|(_, error)| error)?;
         self.file.sync()
     }
+}
+
+/// Sees to it that no intent is on the disk, where none shows.
+///
+/// What shows may be the page cache: who cleared the last one may have died before the sync, or been told that it
+/// failed. An intent that power loss brought back would be followed with whatever temporaries there are by then.
+///
+/// # Errors
+/// When it is unknown whether one can come back.
+pub fn forget(storage: &dyn Storage) -> io::Result<()> {
+    let file = match crate::repair::open_own(storage, INTENT_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    // A file that was made without room for what belongs into it never held one.
+    if file.len()? < FILE_BYTES as u64 { Ok(()) } else { IntentFile { file }.clear() }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wal_format::layout;
+use wal_segment::error::is_disk_full;
 use wal_segment::header;
 use wal_segment::os::QUARANTINE_FOLDER;
 use wal_segment::{
@@ -16,7 +17,7 @@ use wal_segment::{
 
 use crate::decide::{self, Action};
 use crate::error::{Error, ErrorKind, Result};
-use crate::intent::{INTENT_FILE, IntentFile};
+use crate::intent::{self, INTENT_FILE, IntentFile, is_rewrite_name};
 use crate::mark::{MARK_FILE, MarkFile, MarkStatus, Trail};
 use crate::metrics::millis_since;
 use crate::options::{RecoveryMode, WalOptions};
@@ -118,9 +119,7 @@ impl Recovery {
         let view = finish_pending_truncation(view, &mut reading)?;
         let (mut plan, append_at, kept) = plan(&view, &mut reading)?;
         let mut control = open_control_files(&view, append_at, &options)?;
-        for name in &view.temporaries {
-            repair::remove_if_there(&*storage, name)?;
-        }
+        remove_temporaries(&view)?;
         let report = &mut reading.report;
         plan.again = make_durable(&view, &kept, &plan, report.mark)?;
         match plan.apply(&*storage, control.as_mut(), &mut report.quarantined) {
@@ -394,6 +393,30 @@ fn open_control_files(view: &View, append_at: AppendAt, options: &WalOptions) ->
         without(crate::view::RESERVE_FILE, error)?;
     }
     Ok(mark)
+}
+
+/// Removes what is half done, and sees to it first that no intent can come back which needs it.
+fn remove_temporaries(view: &View) -> Result<()> {
+    let storage = &*view.storage;
+    let (rewritten, others): (Vec<_>, Vec<_>) =
+        view.temporaries.iter().partition(|name| is_rewrite_name(name));
+    for name in others {
+        repair::remove_if_there(storage, name)?;
+    }
+    // DURABILITY: recovery-intent. Before temporaries that it may name go: an intent that comes back takes those
+    // that are missing for segments put in place, and would have their sources removed.
+    match intent::forget(storage) {
+        // The next truncation tries again, before it makes its own.
+        Err(error) if is_disk_full(&error) => {
+            tracing::warn!(%error, "no room to clear the intent: temporaries are left");
+            return Ok(());
+        }
+        other => other.map_err(|error| FileError::new("clear", storage.path(INTENT_FILE), error))?,
+    }
+    for name in rewritten {
+        repair::remove_if_there(storage, name)?;
+    }
+    Ok(())
 }
 
 /// Makes every segment that stays durable where it is not known to be, before the first acknowledgement,

@@ -10,7 +10,7 @@ use wal_types::SeriesRef;
 
 use crate::append::Condition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::intent::{INTENT_FILE, IntentFile, IntentStep, STEPS_MAX, rewrite_name};
+use crate::intent::{self, INTENT_FILE, IntentFile, IntentStep, STEPS_MAX, rewrite_name};
 use crate::io::poison;
 use crate::options::WalOptions;
 use crate::plan::Kept;
@@ -115,19 +115,16 @@ pub(crate) fn run(
     Ok(report)
 }
 
-/// Sees to it that no older intent is on the disk; whether space had to be given back for that.
-///
-/// That none shows may be true of the page cache only: who cleared it may have died before the sync.
+/// Sees to it, at the latest now, that no older intent can come back; whether space was given back for that.
 fn forget_old_intent(shared: &Shared) -> Result<bool> {
     let storage = &*shared.storage;
-    // DURABILITY: truncate-old-intent. Before the first temporary has a name: an older intent that power
-    // loss brings back names temporaries alike, and what is half written would take a segment's place.
-    let forget = || IntentFile::open(storage).and_then(|intent| intent.clear());
-    let (relieved, forgotten) = match forget() {
-        // Some file systems need room for what is there already, too.
+    // DURABILITY: truncate-old-intent. Before the first temporary has a name: an older intent names
+    // temporaries alike, and what is half written would take a segment's place.
+    let (relieved, forgotten) = match intent::forget(storage) {
+        // Some file systems need room for what is there already, too; then opening the log found none either.
         Err(error) if is_disk_full(&error) => {
             relieve(shared);
-            (true, forget())
+            (true, intent::forget(storage))
         }
         forgotten => (false, forgotten),
     };

@@ -254,38 +254,81 @@ fn no_repair_goes_on_without_a_mark_that_is_there() {
 
 /// A process dies at any moment of a truncation, also before the sync that clears its intent. The next one, on the
 /// running machine, sees none and truncates again, and power fails within that: the first intent, which the disk
-/// still has, names a temporary like the one that is being written, and must not be followed with it.
+/// still has, names a temporary like the one that is being written, and must not be followed with it. Nor where
+/// one write of opening the log finds no room, so that clearing it is left to the truncation.
 #[test]
 fn an_intent_whose_clearing_no_sync_has_covered_does_not_come_back() {
     let sim = SimDisk::new(Disk::new());
-    let (wal, _) = open(&sim, RecoveryMode::PointInTime).unwrap();
-    let series = |from: u64| [Series::new(from, Labels::from_pairs([("i", &from.to_string())]))];
-    for n in 1..=6 {
-        wal.log_series(&series(n)).unwrap();
-        log(&wal, i64::try_from(n).unwrap()).unwrap();
-    }
+    let wal = six_series(&sim);
     let deaths = moments_of(&sim, || _ = wal.truncate(3, |_| true).unwrap());
     let mut brought_back = 0;
     for (death, moment) in deaths.iter().enumerate() {
-        let next = SimDisk::new(moment.clone());
-        let (wal, _) = open(&next, RecoveryMode::PointInTime).unwrap();
-        let losses = moments_of(&next, || _ = wal.truncate(5, |_| true).unwrap());
-        for (loss, moment) in losses.iter().enumerate() {
-            let picks: Vec<Pick> = moment
-                .units()
-                .iter()
-                .map(|unit| match unit.kind {
+        for full in 0..8 {
+            let next = SimDisk::new(moment.clone());
+            next.fail(Fault { call: Call::Write, nth: full, for_good: false, outcome: Outcome::Errno(28) });
+            let Ok((wal, _)) = open(&next, RecoveryMode::PointInTime) else { continue };
+            next.mend();
+            let losses = moments_of(&next, || _ = wal.truncate(5, |_| true).unwrap());
+            for (loss, moment) in losses.iter().enumerate() {
+                let picks = moment.units().into_iter().map(|unit| match unit.kind {
                     UnitKind::Name(_) => Pick::State(1),
                     _ => Pick::State(0),
-                })
-                .collect();
-            let left = moment.after_power_loss(&picks);
-            let shows = |disk: &Disk| disk.contents("intent").is_some_and(|bytes| bytes[0] != 0);
-            brought_back += u32::from(shows(&left) && !shows(moment));
-            let (_, report) = open(&SimDisk::new(left), RecoveryMode::PointInTime).unwrap();
-            assert_eq!(report.verdict, Verdict::Clean, "death {death}, loss {loss}");
-            assert_eq!(report.stats.series, 6, "death {death}, loss {loss}");
+                });
+                let left = moment.after_power_loss(&picks.collect::<Vec<_>>());
+                brought_back += u32::from(shows_intent(&left) && !shows_intent(moment));
+                let (_, report) = open(&SimDisk::new(left), RecoveryMode::PointInTime).unwrap();
+                let place = format!("death {death}, full at {full}, loss {loss}");
+                assert_eq!((report.verdict, report.stats.series), (Verdict::Clean, 6), "{place}");
+            }
         }
     }
     assert_ne!(brought_back, 0, "no intent came back, so nothing was tried");
+}
+
+/// The sync of an intent fails, and so does that of clearing it: the cache shows none, and the disk may have it whole.
+/// Another process, on the running machine, takes the temporaries for rubbish. An intent that comes back after that
+/// must not have their sources removed. Nor where there is no room to clear it: then the temporaries stay.
+#[test]
+fn an_intent_that_failed_syncs_left_on_the_disk_is_not_followed_without_its_temporaries() {
+    let mut brought_back = 0;
+    for (nth, full) in (1..16).flat_map(|nth| (0..8).map(move |full| (nth, full))) {
+        let sim = SimDisk::new(Disk::new());
+        let wal = six_series(&sim);
+        sim.fail(Fault { call: Call::Sync, nth, for_good: true, outcome: Outcome::Forget(5) });
+        let truncated = wal.truncate(5, |_| true);
+        drop(wal);
+        let next = SimDisk::new(sim.disk());
+        next.fail(Fault { call: Call::Write, nth: full, for_good: false, outcome: Outcome::Errno(28) });
+        let mut opened = None;
+        let losses = moments_of(&next, || opened = open(&next, RecoveryMode::PointInTime).ok());
+        for (loss, moment) in losses.iter().enumerate() {
+            for state in 0..3 {
+                let is_of_intent = |id: u64| moment.name_of(id) == Some("intent");
+                let picks = moment.units().into_iter().map(|unit| match unit.kind {
+                    UnitKind::Sector(id, _) if is_of_intent(id) => Pick::State(state.min(unit.states - 1)),
+                    _ => Pick::State(unit.states - 1),
+                });
+                let left = moment.after_power_loss(&picks.collect::<Vec<_>>());
+                brought_back += u32::from(shows_intent(&left) && !shows_intent(moment));
+                let (_, report) = open(&SimDisk::new(left), RecoveryMode::PointInTime).unwrap();
+                let place = format!("{nth}: {truncated:?}, full at {full}, loss {loss}, state {state}");
+                assert_eq!(report.stats.series, 6, "{place}");
+            }
+        }
+    }
+    assert_ne!(brought_back, 0, "no intent came back, so nothing was tried");
+}
+
+/// A log of six series in as many segments.
+fn six_series(sim: &SimDisk) -> Wal {
+    let (wal, _) = open(sim, RecoveryMode::PointInTime).unwrap();
+    for n in 1..=6 {
+        wal.log_series(&[Series::new(n, Labels::from_pairs([("i", &n.to_string())]))]).unwrap();
+        log(&wal, i64::try_from(n).unwrap()).unwrap();
+    }
+    wal
+}
+
+fn shows_intent(disk: &Disk) -> bool {
+    disk.contents("intent").is_some_and(|bytes| bytes[0] != 0)
 }

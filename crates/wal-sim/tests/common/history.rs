@@ -25,8 +25,8 @@ pub enum Op {
     Full(u8),
     /// There is room again: what was accepted can be committed now.
     Room,
-    /// The next sync fails, and the kernel forgets the pages; later ones fail too, if so said.
-    FailSync(bool),
+    /// The n-th sync from here fails, and the kernel forgets the pages; later ones fail too, if so said.
+    FailSync(u8, bool),
     /// Remember the durable mark as it is.
     SaveMark,
     /// Close, put the remembered mark back, or none where none was remembered, and open again.
@@ -256,7 +256,11 @@ fn plotted(rng: &mut Rng, kind: &str, sizes: Sizes) -> (Vec<Op>, u32) {
             }
             "poison" => {
                 plot.some(rng, 3);
-                plot.ops.push(Op::FailSync(rng.one_in(2)));
+                let nth = [1, 1, 2, 3, 4, 5][rng.below(6)];
+                plot.ops.push(Op::FailSync(nth, rng.one_in(2)));
+                if rng.one_in(2) {
+                    plot.ops.push(Op::Truncate(plot.next_id - 1));
+                }
                 plot.some(rng, 3);
                 plot.ops.extend([Op::Commit, Op::Kill]);
             }
@@ -317,7 +321,7 @@ fn rot(rng: &mut Rng) -> Rot {
 }
 
 fn entry(rng: &mut Rng, kind: &str, id: u32, size: u16, sizes: Sizes) -> Entry {
-    let truncates = matches!(kind, "truncation" | "mixed" | "full" | "backup");
+    let truncates = matches!(kind, "truncation" | "mixed" | "full" | "poison" | "backup");
     // What a truncation leaves where it was is what an old mark could still be taken to fit.
     if truncates && id == 1 {
         return Entry::Series { id, kept: 3 };

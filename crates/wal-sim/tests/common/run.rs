@@ -229,8 +229,9 @@ impl Run {
                 self.tolerant = false;
                 Ok(())
             }
-            Op::FailSync(for_good) => {
-                self.sim.fail(Fault { call: Call::Sync, nth: 1, for_good, outcome: Outcome::Forget(5) });
+            Op::FailSync(nth, for_good) => {
+                let nth = u64::from(nth);
+                self.sim.fail(Fault { call: Call::Sync, nth, for_good, outcome: Outcome::Forget(5) });
                 self.tolerant = true;
                 Ok(())
             }
