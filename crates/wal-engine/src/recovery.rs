@@ -122,6 +122,10 @@ impl Recovery {
         remove_temporaries(&view)?;
         let report = &mut reading.report;
         plan.again = make_durable(&view, &kept, &plan, report.mark)?;
+        if !plan.is_empty() {
+            // What an earlier process moved behind a fault must not come back when the fault is gone.
+            sync_names(&view)?;
+        }
         match plan.apply(&*storage, control.as_mut(), &mut report.quarantined) {
             Ok(()) => {}
             Err(error) if error.is_disk_full() => {

@@ -101,6 +101,59 @@ fn what_an_earlier_process_moved_to_quarantine_stays_there() {
     }
 }
 
+/// The same, and power fails while the next process takes the repair up: whatever names come back, no entry behind
+/// the damage does, and where it is stepped over none is missing.
+#[test]
+fn a_repair_that_another_process_takes_up_reads_the_same_whatever_names_come_back() {
+    let flip = |bytes: &mut Vec<u8>| bytes[100] ^= 1;
+    let no_header = |bytes: &mut Vec<u8>| bytes[..8].fill(0xff);
+    let zeros = |bytes: &mut Vec<u8>| bytes[50..150].fill(0);
+    for mode in [RecoveryMode::PointInTime, RecoveryMode::SkipDamaged] {
+        for number in [1, 3] {
+            let kinds =
+                [("flip", &flip as &dyn Fn(&mut Vec<u8>)), ("no header", &no_header), ("zeros", &zeros)];
+            for (kind, damage) in kinds {
+                let sim = SimDisk::new(Disk::new());
+                let (wal, _) = open(&sim, mode).unwrap();
+                for time_ms in 1..=7 {
+                    log(&wal, time_ms).unwrap();
+                }
+                wal.close().unwrap();
+                let mut disk = sim.disk();
+                let mut bytes = disk.contents(&segment_name(number)).unwrap();
+                damage(&mut bytes);
+                disk.put(&segment_name(number), &bytes);
+                take_up_repairs(disk, mode, &format!("{mode}, segment {number}, {kind}"));
+            }
+        }
+    }
+}
+
+/// One process repairs and dies at any call, another repairs and power fails at any call, with any choice of names.
+fn take_up_repairs(disk: Disk, mode: RecoveryMode, what: &str) {
+    let (_, expected) = open(&SimDisk::new(disk.clone()), mode).unwrap();
+    for (death, moment) in moments_of_opening(disk, mode).into_iter().enumerate() {
+        for (loss, moment) in moments_of_opening(moment, mode).iter().enumerate() {
+            let units = moment.units();
+            let names = units.iter().filter(|unit| matches!(unit.kind, UnitKind::Name(_))).count();
+            for (kept, rest) in (0..1_u32 << names).flat_map(|kept| [(kept, 0), (kept, u8::MAX)]) {
+                let mut nth = 0;
+                let picks = units.iter().map(|unit| match unit.kind {
+                    UnitKind::Name(_) => {
+                        nth += 1;
+                        Pick::State(u8::from(kept >> (nth - 1) & 1 == 1))
+                    }
+                    _ => Pick::State(rest.min(unit.states - 1)),
+                });
+                let left = SimDisk::new(moment.after_power_loss(&picks.collect::<Vec<_>>()));
+                let (_, report) = open(&left, mode).unwrap();
+                let place = format!("{what}, death {death}, loss {loss}, names {kept:b}, rest {rest}");
+                assert_eq!(report.stats.samples, expected.stats.samples, "{place}");
+            }
+        }
+    }
+}
+
 /// The sync of a cut fails, and another process opens the log without a reboot: the cut shows, but the disk does
 /// not have it. What is acknowledged next must not lie behind a tail that power loss brings back.
 #[test]

@@ -20,6 +20,8 @@ pub struct Effort {
     pub nest_one_in: usize,
     /// So many of them.
     pub nested_moments: usize,
+    /// So many moments of the life behind a process that died.
+    pub killed_moments: usize,
     /// How deep such crashes nest: 1 is none within a recovery.
     pub depth: usize,
     /// How many lives a log has at most, each but the last ended by power loss.
@@ -36,6 +38,7 @@ impl Effort {
             nested: Ways { all_up_to: 8, drawn: 4, garbage: true },
             nest_one_in: 8,
             nested_moments: 12,
+            killed_moments: 3,
             depth: 3,
             lives: 5,
             states_max: u64::MAX,
@@ -48,6 +51,7 @@ impl Effort {
             outer: Ways { all_up_to: 256, drawn: 24, garbage: true },
             nested: Ways { all_up_to: 16, drawn: 6, garbage: true },
             nested_moments: 24,
+            killed_moments: 24,
             states_max,
             ..Self::short()
         }
@@ -104,7 +108,7 @@ impl Driver {
             schedule.crashes.push(Crash { at, picks: None });
             let failed = |what| Box::new(Failure { schedule: schedule.clone(), what });
             let moments = guarded(|| self.kill(history, moment)).map_err(failed)?;
-            for _ in 0..self.effort.nested_moments / 4 {
+            for _ in 0..self.effort.killed_moments {
                 let at = self.rng.below(moments.len());
                 self.try_moment(history, &schedule, at, &moments[at], self.effort.nested, enough)?;
             }
