@@ -48,6 +48,8 @@ pub enum Rot {
     Zeros(u16),
     /// Garbage over the entry and so many bytes behind it.
     Garbage(u16),
+    /// The header of the entry's segment, and so all of it.
+    Header,
 }
 
 /// A history.
@@ -240,7 +242,7 @@ fn plotted(rng: &mut Rng, kind: &str, sizes: Sizes) -> (Vec<Op>, u32) {
             "damage" | "skipping" => {
                 plot.some(rng, 5);
                 let at = u16::try_from(rng.below(usize::try_from(plot.next_id).unwrap() - 1)).unwrap();
-                plot.ops.push(Op::Rot(at, rot(rng)));
+                plot.ops.push(Op::Rot(at, rot(rng, kind)));
             }
             "full" => {
                 plot.ops.push(Op::Full([0, 1, 2, 5][rng.below(4)]));
@@ -309,9 +311,11 @@ impl Plot<'_> {
     }
 }
 
-fn rot(rng: &mut Rng) -> Rot {
+fn rot(rng: &mut Rng, kind: &str) -> Rot {
     let bytes = u16::try_from(rng.below(600)).unwrap();
-    match rng.below(5) {
+    // What is left of a segment without its header is for the tests of stepping over damage.
+    match rng.below(if kind == "skipping" { 5 } else { 6 }) {
+        5 => Rot::Header,
         0 => Rot::Bit(bytes),
         1 => Rot::Length,
         2 => Rot::Kind,

@@ -65,6 +65,10 @@ pub fn damage(disk: &mut Disk, nth: u16, rot: Rot) -> Vec<usize> {
             bytes[start] = 9;
             start..start + 1
         }
+        Rot::Header => {
+            bytes[..8].fill(0xff);
+            0..last.end
+        }
         Rot::Garbage(more) => {
             let mut rng = Rng::new(u64::from(nth));
             bytes[start..until(more)].fill_with(|| rng.next_u64().to_le_bytes()[0] | 1);
