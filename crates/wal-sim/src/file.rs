@@ -100,7 +100,7 @@ impl File {
         self.pending = true;
         if self.len < end {
             self.change_len(end);
-        } else if self.durable_len() < end && !self.older_lens.is_empty() {
+        } else if self.older_lens.iter().any(|len| *len < end) {
             // Pages that are written again bring the size with them, also one that a failed sync forgot.
             self.len_dirty = true;
         }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use wal_segment::{Access, FileKind, Folder, LockAttempt, Modes, OsStorage, Replace, Storage};
-use wal_sim::{Broken, Defect, Disk, SimDisk};
+use wal_sim::{Broken, Call, Defect, Disk, Fault, Outcome, SimDisk};
 
 /// Holds one part of the contract against every implementation.
 fn on_every_storage(contract: impl Fn(&dyn Storage)) {
@@ -256,4 +256,24 @@ fn reserved_space_that_is_distrusted_forgets_its_first_sync() {
         file.sync().unwrap();
         assert_eq!(durable(), 8, "written before, so no longer only reserved");
     }
+}
+
+/// A file that was cut and has grown again, and a failed sync that forgot both: its size is any of the three until the
+/// pages at its end are written once more.
+#[test]
+fn pages_written_again_bring_the_size_with_them() {
+    let mut disk = Disk::new();
+    disk.put("a", &[1; 300]);
+    let sim = SimDisk::new(disk);
+    let file = sim.open("a", Access::Write).unwrap();
+    file.set_len(100).unwrap();
+    file.write_at(&[2; 100], 100).unwrap();
+    sim.fail(Fault { call: Call::Sync, nth: 1, for_good: false, outcome: Outcome::Forget(5) });
+    file.sync().unwrap_err();
+    let durable = || sim.disk().after_power_loss(&[]).contents("a").unwrap().len();
+    file.sync().unwrap();
+    assert_eq!(durable(), 300, "the next sync says yes and has nothing to do");
+    file.write_at(&[2; 100], 100).unwrap();
+    file.sync().unwrap();
+    assert_eq!(durable(), 200);
 }
