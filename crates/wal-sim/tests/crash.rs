@@ -116,6 +116,15 @@ fn a_hole_before_the_first_mark_is_called_damage_and_loses_nothing() {
     assert!(told.contains("the log opens and goes on") && !told.contains("broken"), "{told}");
 }
 
+/// The mark is in a segment before: its own sync failed when that one was finished, and then the process died. A hole
+/// behind it is called damage as well.
+#[test]
+fn a_hole_above_a_mark_whose_sync_failed_is_called_damage_and_loses_nothing() {
+    let schedule = "history poison 1000724 varied\nkill 44\ncrash 7 keep 0 1 1 g 1 0 1";
+    let told = narrate(&schedule.parse().unwrap(), Defect::None).join("\n");
+    assert!(told.contains("the log opens and goes on") && !told.contains("broken"), "{told}");
+}
+
 /// Such damage is repaired; where power fails within that repair, the next open calls it damage again.
 #[test]
 fn damage_without_a_mark_stays_damage_while_its_repair_is_cut_short() {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use wal_engine::{ErrorKind, MarkStatus, Reason, RecoveryMode, RecoveryReport, Verdict, Wal, WalOptions};
 use wal_segment::Storage;
+use wal_segment::dir::segment_number;
 use wal_sim::{Broken, Call, Defect, Disk, Fault, Oracle, Outcome, SimDisk};
 
 use super::entry::{Entry, Found, keep, time_ms};
@@ -22,6 +23,8 @@ pub struct Promise {
     pub oracle: Oracle<Entry>,
     /// The disk was damaged, and not by a crash: the log may say so.
     pub damaged: bool,
+    /// A sync was made to fail. If it was the mark's, the log went on, and the mark may be in a segment before.
+    pub mark_may_lag: bool,
     /// Files that a backup shares with the log: these bytes stay, whatever the log does.
     pub shared: Arc<Vec<(PathBuf, Vec<u8>)>>,
 }
@@ -141,14 +144,15 @@ impl Run {
             Err(error) => return Ok(Some(error)),
         };
         let damaged = self.promise().damaged;
-        let skips_hole = report.mode == RecoveryMode::SkipDamaged && !damaged && is_unmarked_hole(&report);
+        let is_unmarked_hole = is_unmarked_hole(&report, self.promise().mark_may_lag);
+        let skips_hole = report.mode == RecoveryMode::SkipDamaged && !damaged && is_unmarked_hole;
         let judged = match skips_hole {
             true => self.promise().oracle.check_with_gaps(&found.0),
             false => self.promise().oracle.check(&found.0),
         };
         judged.map_err(|what| format!("{BROKEN}: {what}"))?;
         if report.verdict == Verdict::Damaged && !damaged {
-            if !is_unmarked_hole(&report) {
+            if !is_unmarked_hole {
                 return Err(format!(
                     "{BROKEN}: a crash is called damage: {:?}, mark {}",
                     report.fault, report.mark
@@ -231,6 +235,7 @@ impl Run {
             }
             Op::FailSync(nth, for_good) => {
                 let nth = u64::from(nth);
+                self.promise().mark_may_lag = true;
                 self.sim.fail(Fault { call: Call::Sync, nth, for_good, outcome: Outcome::Forget(5) });
                 self.tolerant = true;
                 Ok(())
@@ -426,7 +431,9 @@ impl Run {
             return Ok(());
         }
         let mint_ms = time_ms(id);
-        let active = self.wal().durable_position().segment;
+        // The next one may not be there yet, and one that is may hold nothing durable yet.
+        let named = self.sim.disk().list().filter_map(|(name, _)| segment_number(name)).max();
+        let active = self.wal().durable_position().segment.max(named.unwrap_or(0));
         let entries = self.promise().oracle.entries().to_vec();
         let mut segments: Vec<u64> =
             super::rot::places(&self.sim.disk()).iter().map(|place| place.segment).collect();
@@ -508,9 +515,13 @@ fn open_with(
 
 /// A hole in a log that no mark vouches for, with entries behind it: the log cannot tell it from rot, and
 /// errs on the side of damage. Nothing durable is lost by that.
-fn is_unmarked_hole(report: &RecoveryReport) -> bool {
+fn is_unmarked_hole(report: &RecoveryReport, mark_may_lag: bool) -> bool {
     let Some(fault) = report.fault else { return false };
-    // A repair of it that was cut short left its mark at the fault.
-    let marked = matches!(report.mark, MarkStatus::Fits(at) if at != fault.at);
-    matches!(fault.reason, Reason::Entry(_)) && fault.entry_behind.is_some() && !marked
+    let is_marked = match report.mark {
+        MarkStatus::Fits(at) if mark_may_lag && at.segment < fault.at.segment => false,
+        // A repair of it that was cut short left its mark at the fault.
+        MarkStatus::Fits(at) => at != fault.at,
+        _ => false,
+    };
+    matches!(fault.reason, Reason::Entry(_)) && fault.entry_behind.is_some() && !is_marked
 }
